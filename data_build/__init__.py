@@ -1,0 +1,1 @@
+"""Make training and test data: distortions, dataset readers, templated instructions, splits."""

@@ -1,0 +1,117 @@
+"""Synthetic training pictures: a region of a clean photograph, distorted zero, one or two times, with its labels.
+
+Everything is a function of a generator, so a crop is reproducible from its seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mllm_iqa.taxonomy import FAMILIES
+
+from .distortions import DISTORTIONS, apply
+from .severity import CLEAN_MOS, pseudo_mos
+
+SHARE_CLEAN = 0.14
+SHARE_COMPOSITE = 0.16
+_MARGIN = 16
+
+# Order in which a camera and a pipeline would apply them, and which families may be combined (different stages).
+_STAGE = {
+    "brighten": 0,
+    "darken": 0,
+    "contrast strengthen": 0,
+    "contrast weaken": 0,
+    "saturate strengthen": 1,
+    "saturate weaken": 1,
+    "blur": 2,
+    "noise": 3,
+    "compression": 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A picture with what is known about it.
+
+    Attributes:
+        pixels: uint8 RGB (H, W, 3).
+        distortions: (name, severity) in the order applied; severities are real numbers in (0, 5].
+        mos: pseudo-MOS on 1..5.
+    """
+
+    pixels: np.ndarray
+    distortions: tuple[tuple[str, float], ...]
+    mos: float
+
+    @property
+    def findings(self) -> tuple[tuple[str, int], ...]:
+        """(kind, severity 1..5) of each distortion, most harmful first."""
+        by_harm = sorted(self.distortions, key=lambda d: pseudo_mos([d]))
+        return tuple((DISTORTIONS[name].kind, min(5, max(1, round(s)))) for name, s in by_harm)
+
+
+def _draw_name(rng: np.random.Generator, families: tuple[str, ...] = FAMILIES) -> str:
+    """A distortion: family uniformly (blur and noise, with six kinds each, twice as often), then one of its own."""
+    weights = np.array([2.0 if family in ("blur", "noise") else 1.0 for family in families])
+    family = families[rng.choice(len(families), p=weights / weights.sum())]
+    names = [d.name for d in DISTORTIONS.values() if d.family == family]
+    return names[rng.integers(len(names))]
+
+
+def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """Zero, one or two distortions with severities uniform in (0.6, 5], two only from different stages."""
+    kind_of_picture = rng.random()
+    if kind_of_picture < SHARE_CLEAN:
+        return ()
+    if kind_of_picture < SHARE_CLEAN + SHARE_COMPOSITE:
+        first = _draw_name(rng, tuple(_STAGE))
+        others = tuple(f for f in _STAGE if _STAGE[f] != _STAGE[DISTORTIONS[first].family])
+        names = sorted([first, _draw_name(rng, others)], key=lambda n: _STAGE[DISTORTIONS[n].family])
+        return tuple((name, float(rng.uniform(0.8, 4.5))) for name in names)
+    return ((_draw_name(rng), float(rng.uniform(0.6, 5.0))),)
+
+
+def _region(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random region at native size, or (35 %) of the photograph reduced to 0.5..1 of its size, maybe mirrored."""
+    if rng.random() < 0.35:
+        scale = rng.uniform(max(0.5, height / image.shape[0], width / image.shape[1]), 1.0)
+        size = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    top = int(rng.integers(image.shape[0] - height + 1))
+    left = int(rng.integers(image.shape[1] - width + 1))
+    region = image[top : top + height, left : left + width]
+    return np.ascontiguousarray(region[:, ::-1] if rng.random() < 0.5 else region)
+
+
+def draw_region(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A clean region of `size` plus a margin on every side, for `distort_region`."""
+    side = min(size + 2 * _MARGIN, *image.shape[:2])
+    return _region(image, side, side, rng)
+
+
+def distort_region(
+    region: np.ndarray, size: int, distortions: tuple[tuple[str, float], ...], rng: np.random.Generator
+) -> Labelled:
+    """Distort a region and cut the middle out of it, so that no border effect of a filter is seen.
+
+    Args:
+        region: uint8 RGB, at least `size` on each side (a margin around it is better).
+        size: side of the result in pixels.
+        distortions: (name, severity) in the order to apply.
+        rng: for the distortions and the choice of the cut (mostly aligned to 8 px, as codecs' blocks are).
+    """
+    if min(region.shape[:2]) < size:
+        raise ValueError(f"the region must be at least {size} px on each side, got {region.shape[1]}x{region.shape[0]}")
+    out = region
+    for name, severity in distortions:
+        out = apply(name, out, severity, rng)
+    room = min(region.shape[:2]) - size
+    offset = room // 2
+    if rng.random() < 0.7:
+        offset = offset // 8 * 8
+    pixels = np.ascontiguousarray(out[offset : offset + size, offset : offset + size])
+    return Labelled(pixels, distortions, pseudo_mos(distortions, CLEAN_MOS))

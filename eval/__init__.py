@@ -1,0 +1,1 @@
+"""Measure models: predict, then score, then report."""

@@ -1,0 +1,62 @@
+"""Explainable image quality assessment: a calibrated score, what is wrong with the picture, and why.
+
+Names load on first use, so that `import mllm_iqa` costs next to nothing and brings in neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "Assistant",
+    "Comparison",
+    "Failure",
+    "Finding",
+    "ImageError",
+    "ImageInfo",
+    "Interval",
+    "IqaError",
+    "Score",
+    "__version__",
+    "chat",
+    "compare_images",
+    "explain",
+    "score_image",
+]
+
+if TYPE_CHECKING:
+    from .assistant import Assistant, chat, compare_images, explain, score_image
+    from .errors import ImageError, IqaError
+    from .types import Comparison, Failure, Finding, ImageInfo, Interval, Score
+
+    __version__: str
+else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
+    _HOME = {
+        "Assistant": ".assistant",
+        "chat": ".assistant",
+        "compare_images": ".assistant",
+        "explain": ".assistant",
+        "score_image": ".assistant",
+        "ImageError": ".errors",
+        "IqaError": ".errors",
+        "Comparison": ".types",
+        "Failure": ".types",
+        "Finding": ".types",
+        "ImageInfo": ".types",
+        "Interval": ".types",
+        "Score": ".types",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value = version("mllm-iqa")
+        elif name in _HOME:
+            value = getattr(import_module(_HOME[name], __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

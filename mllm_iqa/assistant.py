@@ -1,0 +1,369 @@
+"""The facade: score, explain, compare and chat about pictures with any model, behind one object or four functions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from . import registry
+from .backends.base import Backend, Conversation, Turn
+from .checkpoints import Card
+from .errors import BackendError, ImageError, PromptError
+from .images import ImageSource, Picture, load_image
+from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
+from .prompt_files import findings_text, load_prompt
+from .scoring import (
+    consistent_text,
+    geometric_mean,
+    interval_of,
+    main_kind,
+    normalised,
+    severity_of,
+    winner_of,
+)
+from .taxonomy import FAMILY_OF, KINDS
+from .types import Comparison, Failure, Finding, Score
+
+_REASON_TOKENS = 96
+_CHAT_TOKENS = 256
+
+
+class Assistant:
+    """One model, ready to judge pictures. `Assistant.load("nano")`, or give it any `Backend`.
+
+    Results are deterministic: words are read as probabilities or chosen greedily, never sampled, and do not depend
+    on which other pictures are judged in the same call.
+    """
+
+    def __init__(self, backend: Backend, *, card: Card | None = None, max_pixels: int | None = None) -> None:
+        """Wrap a backend.
+
+        Args:
+            backend: the engine.
+            card: of its checkpoint, for the calibrated interval.
+            max_pixels: pixel budget of one picture instead of the backend's own.
+        """
+        self.backend = backend
+        self.card = card
+        self.max_pixels = max_pixels if max_pixels is not None else backend.max_pixels
+
+    @classmethod
+    def load(
+        cls, model: str = "nano", *, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None
+    ) -> Assistant:
+        """Load a model by registry name, directory or hub id.
+
+        Args:
+            model: e.g. "nano"; "fake" gives an engine without a model, for testing.
+            device: "auto", "cpu", "cuda", "cuda:1" ...
+            dtype: "auto" (float32 on a CPU, else bfloat16) or a torch dtype's name.
+            max_pixels: pixel budget of one picture instead of the checkpoint's own.
+
+        Raises:
+            CheckpointError: no such model, or one that cannot be loaded; one sentence says why.
+        """
+        source = registry.resolve(model)
+        if model == "fake":
+            from .backends.fake import FakeBackend
+
+            return cls(FakeBackend(), max_pixels=max_pixels)
+        from .backends.huggingface import HuggingFaceBackend
+
+        backend = HuggingFaceBackend.load(source, device=device, dtype=dtype)
+        return cls(backend, card=backend.card, max_pixels=max_pixels)
+
+    def score(
+        self,
+        image: ImageSource,
+        *,
+        reference: ImageSource | None = None,
+        explain: bool = True,
+        language: str = "en",
+        name: str | None = None,
+    ) -> Score:
+        """Judge one picture.
+
+        Args:
+            image: anything `load_image` takes.
+            reference: the picture it should look like, for full-reference judgement.
+            explain: also find distortions and write an explanation (about three times the work).
+            language: of the words; the model must know it.
+            name: what to call the picture in the result.
+
+        Raises:
+            ImageError: a picture that cannot be read or judged.
+            BackendError: a language the model does not speak.
+        """
+        self._check_language(language)
+        picture = self._picture(image, name)
+        if reference is None:
+            return self._score([picture], explain=explain)[0]
+        return self._score([picture], explain=explain, references=[self._picture(reference, None)])[0]
+
+    def score_many(
+        self, images: Iterable[ImageSource], *, explain: bool = True, language: str = "en", batch_size: int = 8
+    ) -> Iterator[Score | Failure]:
+        """Judge pictures one after the other, in their order, as an iterator that holds `batch_size` at a time.
+
+        A picture that cannot be read becomes a `Failure` in its place; the rest goes on.
+        """
+        self._check_language(language)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        stream = iter(images)
+        while chunk := list(itertools.islice(stream, batch_size)):
+            loaded = [self._picture_or_failure(source) for source in chunk]
+            scores = iter(self._score([p for p in loaded if isinstance(p, Picture)], explain=explain))
+            for item in loaded:
+                yield item if isinstance(item, Failure) else next(scores)
+
+    def compare(
+        self,
+        a: ImageSource,
+        b: ImageSource,
+        *,
+        reference: ImageSource | None = None,
+        explain: bool = True,
+        language: str = "en",
+    ) -> Comparison:
+        """Which of two pictures is better. Both orders are asked and averaged.
+
+        Args:
+            a, b: the pictures; their content may differ.
+            reference: what both should look like, if there is such a picture.
+            explain: also find the distortions of both and say them.
+            language: of the words.
+        """
+        self._check_language(language)
+        pictures = [self._picture(a, None), self._picture(b, None)]
+        given = None if reference is None else self._picture(reference, None)
+        prompt = load_prompt("compare.v1" if given is None else "compare_reference.v1")
+        before = [] if given is None else [given]
+        keys = ("first", "second", "equal")
+        orders = [
+            Conversation.ask([*before, *pair], prompt.question, prompt.answer_prefix)
+            for pair in (pictures, pictures[::-1])
+        ]
+        probs = normalised(self.backend.continuation_logprobs(orders, [prompt.phrase(key) for key in keys]))
+        winner, mean, flip = winner_of(probs[0], probs[1])
+        explanation = confidence = found = None
+        if explain:
+            found = self._find(pictures)
+            key = {"a": "first", "b": "second", "tie": "equal"}[winner]
+            explanation = prompt.answer_prefix + prompt.phrase(key) + prompt.phrase(f"{key}/rest")
+            for side, (findings, _) in zip(("first", "second"), found, strict=True):
+                explanation += prompt.phrase(f"{side}/findings", findings=_words(findings))
+            confidence = geometric_mean([mean[winner], *found[0][1], *found[1][1]])
+        return Comparison(
+            winner=winner,
+            probability=mean[winner],
+            probabilities=mean,
+            order_flip=flip,
+            explanation=explanation,
+            confidence=confidence,
+            a=pictures[0].info,
+            b=pictures[1].info,
+            reference=None if given is None else given.info,
+            distortions_a=None if found is None else found[0][0],
+            distortions_b=None if found is None else found[1][0],
+            model=self.backend.name,
+            prompt=prompt.name,
+        )
+
+    def chat(self, images: Sequence[ImageSource], messages: Sequence[dict[str, str]]) -> Iterator[str]:
+        """Answer the last of the messages about the pictures, piece by piece.
+
+        Args:
+            images: shown at the start of the first message.
+            messages: {"role": "user" or "assistant", "content": words}, the last one the user's.
+        """
+        turns = tuple(Turn(m["role"], m["content"]) for m in messages)
+        if not turns or turns[-1].role != "user" or turns[0].role != "user":
+            raise BackendError("a chat begins and ends with a message of the user")
+        pictures = tuple(self._picture(image, None) for image in images)
+        return self.backend.stream(Conversation(pictures, turns), max_new_tokens=_CHAT_TOKENS)
+
+    # Parts.
+
+    def _check_language(self, language: str) -> None:
+        if language not in self.backend.languages:
+            known = ", ".join(self.backend.languages)
+            raise BackendError(f"{self.backend.name} does not answer in {language!r}; it knows: {known}")
+
+    def _picture(self, source: ImageSource, name: str | None) -> Picture:
+        return load_image(source, name=name, max_pixels=self.max_pixels)
+
+    def _picture_or_failure(self, source: ImageSource) -> Picture | Failure:
+        try:
+            return self._picture(source, None)
+        except ImageError as error:
+            return Failure(str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else "", str(error))
+
+    def _score(
+        self, pictures: Sequence[Picture], *, explain: bool, references: Sequence[Picture] | None = None
+    ) -> list[Score]:
+        """Scores of pictures, judged together; each as if it were alone."""
+        if not pictures:
+            return []
+        prompt = load_prompt("rate.v1" if references is None else "rate_reference.v1")
+        shown = [(p,) for p in pictures] if references is None else list(zip(references, pictures, strict=True))
+        asked = [Conversation.ask(s, prompt.question, prompt.answer_prefix) for s in shown]
+        words = [prompt.phrase("level", level=level) for level in LEVELS]
+        logprobs = self.backend.continuation_logprobs(asked, words)
+        probs = level_probs(logprobs)
+        levels = [LEVELS[int(row.argmax())] for row in probs]
+        found = self._find(pictures) if explain else [None] * len(pictures)
+        texts = self._explain(pictures, levels, [f[0] for f in found if f is not None]) if explain else found
+        scores = []
+        for i, picture in enumerate(pictures):
+            mos, std = float(mos_of(probs[i])), float(std_of(probs[i]))
+            findings = found[i]
+            text = texts[i]
+            scores.append(
+                Score(
+                    mos=mos,
+                    std=std,
+                    interval=interval_of(mos, std, self.card.interval if self.card is not None else None),
+                    levels={word: float(p) for word, p in zip(LEVELS, probs[i], strict=True)},
+                    outside_mass=float(outside_mass(logprobs[i])),
+                    distortions=None if findings is None else findings[0],
+                    explanation=text if isinstance(text, str) else None,
+                    confidence=None if findings is None else geometric_mean([float(probs[i].max()), *findings[1]]),
+                    image=picture.info,
+                    model=self.backend.name,
+                    prompt=prompt.name,
+                )
+            )
+        return scores
+
+    def _find(self, pictures: Sequence[Picture]) -> list[tuple[tuple[Finding, ...], list[float]]]:
+        """Distortions of each picture, at most two, and the probabilities of the words that name them."""
+        prompt = load_prompt("distortion.v1")
+        asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix) for p in pictures]
+        words = [prompt.phrase("none"), *(prompt.phrase("kind", kind=kind) for kind in KINDS)]
+        probs = normalised(self.backend.continuation_logprobs(asked, words))
+        findings: list[list[Finding]] = [[] for _ in pictures]
+        key_probs: list[list[float]] = [[] for _ in pictures]
+        live: dict[int, Conversation] = {}
+        for i, row in enumerate(probs):
+            kind = main_kind(float(row[0]), row[1:])
+            if kind is None:
+                key_probs[i].append(float(row[0]))
+            else:
+                key_probs[i].append(float(row[1 + KINDS.index(kind)]))
+                live[i] = asked[i].continued(prompt.phrase("kind", kind=kind))
+                findings[i].append(Finding(kind, FAMILY_OF[kind], 1, key_probs[i][-1]))
+        live = self._read_severity(live, findings, key_probs)
+        endings = [prompt.phrase("after_severity") + prompt.phrase(key) for key in ("end", "join")]
+        if live:
+            more = normalised(self.backend.continuation_logprobs(list(live.values()), endings))
+            both = {i: c.continued(endings[1]) for (i, c), p in zip(live.items(), more, strict=True) if p[1] > 0.5}
+            if both:
+                second = normalised(self.backend.continuation_logprobs(list(both.values()), words[1:]))
+                live = {}
+                for (i, conversation), row in zip(both.items(), second, strict=True):
+                    kind = main_kind(0.0, row, frozenset(f.family for f in findings[i]))
+                    if kind is not None:
+                        p = float(row[KINDS.index(kind)])
+                        key_probs[i].append(p)
+                        findings[i].append(Finding(kind, FAMILY_OF[kind], 1, p))
+                        live[i] = conversation.continued(prompt.phrase("kind", kind=kind))
+                self._read_severity(live, findings, key_probs)
+        return [(tuple(f), p) for f, p in zip(findings, key_probs, strict=True)]
+
+    def _read_severity(
+        self, live: dict[int, Conversation], findings: list[list[Finding]], key_probs: list[list[float]]
+    ) -> dict[int, Conversation]:
+        """Read the severity of the kind each conversation just named, into its last finding; the grown conversations."""
+        if not live:
+            return {}
+        prompt = load_prompt("distortion.v1")
+        before = prompt.phrase("before_severity")
+        asked = {i: c.continued(before) for i, c in live.items()}
+        words = [prompt.phrase("severity", severity=word) for word in SEVERITIES]
+        probs = normalised(self.backend.continuation_logprobs(list(asked.values()), words))
+        out = {}
+        for (i, conversation), row in zip(asked.items(), probs, strict=True):
+            severity = severity_of(row)
+            last = findings[i][-1]
+            findings[i][-1] = Finding(last.kind, last.family, severity, last.probability)
+            key_probs[i].append(float(row[severity - 1]))
+            out[i] = conversation.continued(words[severity - 1])
+        return out
+
+    def _explain(
+        self, pictures: Sequence[Picture], levels: Sequence[str], findings: Sequence[tuple[Finding, ...]]
+    ) -> list[str]:
+        """An explanation for each picture: its level and findings as read, then what the model says about them.
+
+        The generated part is conditioned on both; a sentence of it that names another level or a kind that was not
+        found is left out.
+        """
+        rate, reason = load_prompt("rate.v1"), load_prompt("reason.v1")
+        asked, heads = [], []
+        for picture, level, found in zip(pictures, levels, findings, strict=True):
+            if found:
+                sentence = reason.phrase("findings", findings=_words(found))
+            else:
+                sentence = reason.phrase("none" if level in LEVELS[:2] else "unclear")
+            spoken = rate.phrase("level", level=level) + rate.phrase("end") + sentence
+            asked.append(Conversation.ask([picture], rate.question, rate.answer_prefix).continued(spoken))
+            heads.append(rate.answer_prefix + spoken)
+        said = self.backend.generate(asked, max_new_tokens=_REASON_TOKENS)
+        return [
+            f"{head} {consistent_text(text, level, [f.kind for f in found])}".strip()
+            for head, text, level, found in zip(heads, said, levels, findings, strict=True)
+        ]
+
+
+def _words(findings: Sequence[Finding]) -> str:
+    return findings_text([(f.kind, f.severity_word) for f in findings])
+
+
+@lru_cache(maxsize=1)
+def _shared(model: str, device: str) -> Assistant:
+    return Assistant.load(model, device=device)
+
+
+def score_image(
+    image: ImageSource,
+    *,
+    reference: ImageSource | None = None,
+    explain: bool = True,
+    language: str = "en",
+    model: str = "nano",
+    device: str = "auto",
+) -> Score:
+    """Judge one picture; see `Assistant.score`. The last used model stays loaded between calls."""
+    return _shared(model, device).score(image, reference=reference, explain=explain, language=language)
+
+
+def compare_images(
+    a: ImageSource,
+    b: ImageSource,
+    *,
+    reference: ImageSource | None = None,
+    explain: bool = True,
+    language: str = "en",
+    model: str = "nano",
+    device: str = "auto",
+) -> Comparison:
+    """Which of two pictures is better, and why; see `Assistant.compare`."""
+    assistant = _shared(model, device)
+    return assistant.compare(a, b, reference=reference, explain=explain, language=language)
+
+
+def explain(image: ImageSource, *, language: str = "en", model: str = "nano", device: str = "auto") -> str:
+    """Why a picture has the quality it has, in words; the text of `score_image`."""
+    text = score_image(image, language=language, model=model, device=device).explanation
+    if text is None:
+        raise PromptError("the model wrote no explanation")
+    return text
+
+
+def chat(
+    images: Sequence[ImageSource], messages: Sequence[dict[str, str]], *, model: str = "nano", device: str = "auto"
+) -> Iterator[str]:
+    """Answer a question about pictures, piece by piece; see `Assistant.chat`."""
+    return _shared(model, device).chat(images, messages)

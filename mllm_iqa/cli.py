@@ -1,0 +1,253 @@
+"""The `mllm-iqa` command: arguments in, exit status out. The work is done by modules imported when a command runs.
+
+Results go to stdout; everything else goes to stderr. Exit status: 0 all good, 1 something failed, 2 wrong usage or
+input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from .errors import IqaError
+from .extras import missing
+
+FEATURES: dict[str, tuple[str, str]] = {
+    "train": ("mllm_iqa.train.cli:main", "Train or fine-tune a model."),
+    "data": ("mllm_iqa.data_build.cli:main", "Make training and test data."),
+    "eval": ("mllm_iqa.eval.cli:main", "Predict, measure and report."),
+}
+"""Commands that live in other folders: name -> (module:function, help). The function takes the arguments that follow
+the name and returns the exit status."""
+
+
+class ScoreFormat(StrEnum):
+    """How scores are printed: a table for people, or one of the formats for programs."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+
+
+class TextFormat(StrEnum):
+    """How one result is printed."""
+
+    text = "text"
+    json = "json"
+
+
+class ListFormat(StrEnum):
+    """How a list is printed."""
+
+    table = "table"
+    json = "json"
+
+
+Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Language = Annotated[str, typer.Option(help="Language of the question and the explanation: en or zh.")]
+Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
+Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
+
+app = typer.Typer(
+    name="mllm-iqa",
+    help="Explainable image quality: a score from 1 (bad) to 5 (excellent), what is wrong, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status; None = the process's own arguments.
+
+    An `IqaError` becomes one line on stderr. Any other exception is a bug and is left to show its traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.isatty() and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # files and pipes, whatever the locale
+    try:
+        typer.main.get_command(app).main(arguments, prog_name="mllm-iqa")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except IqaError as error:
+        status = _refuse(error)
+    except ModuleNotFoundError as error:
+        lacking = missing(error)
+        if lacking is None:
+            raise
+        status = _refuse(lacking)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` for one, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    return status
+
+
+def _refuse(error: IqaError) -> int:
+    from .terminal import printable
+
+    print(f"mllm-iqa: error: {printable(str(error))}", file=sys.stderr)
+    return 2
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Explainable image quality: a score from 1 (bad) to 5 (excellent), what is wrong, and why."""
+
+
+@app.command()
+def score(
+    paths: Annotated[list[str], typer.Argument(help="Pictures, folders (searched to any depth), quoted patterns.")],
+    format: Annotated[ScoreFormat, typer.Option(help="How to print.")] = ScoreFormat.table,
+    output: Annotated[Path | None, typer.Option(help="Write the results here instead of to stdout.")] = None,
+    explain: Explain = True,
+    model: Model = "nano",
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per pass; does not change the scores.")] = 8,
+    language: Language = "en",
+    reference: Annotated[Path | None, typer.Option(help="What the only picture is compared with.")] = None,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit with 0 even when pictures failed.")
+    ] = False,
+) -> None:
+    """Score pictures: a number, what is wrong, and why."""
+    from .score_command import ScoreOptions
+    from .score_command import score as run
+
+    options = ScoreOptions(
+        format=format.value,
+        output=output,
+        explain=explain,
+        model=model,
+        device=device,
+        batch_size=batch_size,
+        language=language,
+        reference=reference,
+        allow_failures=allow_failures,
+    )
+    raise typer.Exit(run(paths, options))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="One picture.")],
+    b: Annotated[Path, typer.Argument(help="The other.")],
+    reference: Annotated[Path | None, typer.Option(help="What both are compared with.")] = None,
+    explain: Explain = True,
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+    model: Model = "nano",
+    device: Device = "auto",
+    language: Language = "en",
+) -> None:
+    """Say which of two pictures looks better, and why."""
+    from .assistant import Assistant
+    from .images import load_image
+    from .terminal import console, printable, show_comparison, spinner
+
+    picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
+    original = None if reference is None else load_image(reference, name=printable(str(reference)))
+    with spinner(f"loading {model}"):
+        assistant = Assistant.load(model, device=device)
+    result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
+    if format is TextFormat.json:
+        _print_json(result.to_dict())
+    else:
+        show_comparison(result, on=console())
+
+
+@app.command()
+def chat(
+    images: Annotated[list[Path], typer.Argument(help="The pictures to talk about.")],
+    model: Model = "nano",
+    device: Device = "auto",
+) -> None:
+    """Ask questions about pictures: at a prompt, or one per line of stdin."""
+    from .chat_command import chat as run
+
+    raise typer.Exit(run(images, model=model, device=device))
+
+
+@app.command()
+def models(format: Listing = ListFormat.table) -> None:
+    """List the models known by name; any folder or hub id works too."""
+    from dataclasses import asdict
+
+    from .registry import MODELS
+    from .terminal import console, show_table
+
+    rows = [asdict(entry) for entry in MODELS.values()]
+    if format is ListFormat.json:
+        _print_json(rows)
+    else:
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        show_table(list(rows[0]), cells, on=console())
+
+
+@app.command()
+def doctor(format: Listing = ListFormat.table) -> None:
+    """Show what this machine has and what is missing; exit with 1 when the shipped model cannot score here."""
+    from .doctor import examine, nano_works
+    from .terminal import console, show_table, spinner
+
+    with spinner("looking around"):
+        checks = examine()
+    works = nano_works(checks)
+    if format is ListFormat.json:
+        _print_json({"nano_works": works, "checks": [check.to_dict() for check in checks]})
+    else:
+        header = ["what", "status", "detail", "consequence"]
+        show_table(header, [[c.name, c.status, c.detail, c.consequence] for c in checks], on=console())
+    raise typer.Exit(0 if works else 1)
+
+
+class _Forwarded(TyperCommand):
+    """A command that hands on everything after its name untouched, --help included."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return []
+
+
+def _forward(ctx: typer.Context) -> None:
+    module, _, function = FEATURES[str(ctx.info_name)][0].partition(":")
+    raise typer.Exit(getattr(import_module(module), function)(ctx.args))
+
+
+for _name, (_, _help) in FEATURES.items():
+    app.command(_name, cls=_Forwarded, help=_help)(_forward)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))

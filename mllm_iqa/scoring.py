@@ -1,0 +1,114 @@
+"""From log-probabilities of words to scores, findings and winners. Pure functions; no model here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .checkpoints import IntervalCard
+from .levels import LEVELS, MOS_MAX, MOS_MIN, SEVERITIES
+from .taxonomy import FAMILIES, FAMILY_OF, KINDS
+from .types import Interval, Winner
+
+_NORMAL_90 = 1.6448536269514722
+
+
+def interval_of(mos: float, std: float, card: IntervalCard | None) -> Interval:
+    """The interval mos +- multiplier * std, cut to [1, 5].
+
+    Args:
+        mos, std: of the level distribution.
+        card: the checkpoint's calibration; without one the multiplier is that of a normal distribution at 90 %
+            and the source says that it is uncalibrated.
+    """
+    multiplier, coverage = (card.multiplier, card.coverage) if card is not None else (_NORMAL_90, 0.9)
+    source = card.calibrated_on if card is not None else "level distribution (uncalibrated)"
+    low, high = max(MOS_MIN, mos - multiplier * std), min(MOS_MAX, mos + multiplier * std)
+    return Interval(low, high, coverage, source)
+
+
+def normalised(logprobs: np.ndarray) -> np.ndarray:
+    """Probabilities over the candidates alone: softmax over the last axis of natural-log probabilities."""
+    x = np.asarray(logprobs, dtype=np.float64)
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def main_kind(none_probability: float, kind_probs: np.ndarray, exclude: frozenset[str] = frozenset()) -> str | None:
+    """The distortion kind a picture shows, or None when "no visible distortion" is more probable.
+
+    The family is chosen first, by the summed probability of its kinds, so that a family of many similar kinds does
+    not lose to a family of one; then the most probable kind of that family.
+
+    Args:
+        none_probability: of a clean picture.
+        kind_probs: shape (len(KINDS),), aligned with `KINDS`.
+        exclude: families that must not be chosen (those already found).
+    """
+    by_family = {f: 0.0 for f in FAMILIES if f not in exclude}
+    for kind, p in zip(KINDS, kind_probs, strict=True):
+        if FAMILY_OF[kind] in by_family:
+            by_family[FAMILY_OF[kind]] += float(p)
+    family = max(by_family, key=lambda f: by_family[f])
+    if none_probability >= by_family[family]:
+        return None
+    members = {k: float(p) for k, p in zip(KINDS, kind_probs, strict=True) if FAMILY_OF[k] == family}
+    return max(members, key=lambda k: members[k])
+
+
+def severity_of(probs: np.ndarray) -> int:
+    """Severity 1..5 from probabilities of the five severity words: their mean, rounded (halves up)."""
+    mean = float(np.asarray(probs, dtype=np.float64) @ np.arange(1, 6))
+    return min(5, max(1, math.floor(mean + 0.5)))
+
+
+def winner_of(forward: np.ndarray, backward: np.ndarray) -> tuple[Winner, dict[str, float], bool]:
+    """The better of two pictures from both orders of presentation.
+
+    Args:
+        forward: probabilities (first better, second better, equal) when a is shown first.
+        backward: the same when b is shown first.
+
+    Returns:
+        The winner, probabilities of "a", "b" and "tie" averaged over the orders, and whether the orders disagreed.
+    """
+    orders: list[dict[str, float]] = [
+        {"a": float(forward[0]), "b": float(forward[1]), "tie": float(forward[2])},
+        {"a": float(backward[1]), "b": float(backward[0]), "tie": float(backward[2])},
+    ]
+    mean = {key: (orders[0][key] + orders[1][key]) / 2 for key in orders[0]}
+    names: tuple[Winner, ...] = ("a", "b", "tie")
+    winners = [max(names, key=lambda w: order[w]) for order in orders]
+    return max(names, key=lambda w: mean[w]), mean, winners[0] != winners[1]
+
+
+def geometric_mean(probabilities: Sequence[float]) -> float:
+    """Geometric mean of probabilities in [0, 1]; 0 if any is 0. At least one is required."""
+    if not probabilities:
+        raise ValueError("the geometric mean of no probabilities is undefined")
+    if min(probabilities) <= 0:
+        return 0.0
+    return math.exp(sum(math.log(p) for p in probabilities) / len(probabilities))
+
+
+def contradictions(sentence: str, level: str, kinds: Sequence[str]) -> list[str]:
+    """Words of a sentence that contradict a result: other levels than its own, kinds or severities not found.
+
+    Args:
+        sentence: any text.
+        level: the level the text may name.
+        kinds: the kinds the text may name.
+    """
+    words = set(re.findall(r"[a-z]+", sentence.lower()))
+    wrong = [w for w in LEVELS if w != level and w in words]
+    wrong += [k for k in KINDS if k not in kinds and re.search(rf"\b{re.escape(k.lower())}\b", sentence.lower())]
+    return wrong + [w for w in SEVERITIES if w in words]
+
+
+def consistent_text(text: str, level: str, kinds: Sequence[str]) -> str:
+    """The text without the sentences that contradict the result (see `contradictions`), and without a cut-off end."""
+    sentences = re.findall(r"[^.!?]+[.!?]", text)
+    return " ".join(s.strip() for s in sentences if not contradictions(s, level, kinds))

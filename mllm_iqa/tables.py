@@ -1,0 +1,202 @@
+"""Scores and failures as rows that programs read: JSON, JSON Lines, CSV and Parquet.
+
+JSON and JSON Lines hold nested rows (`nested_row`); CSV and Parquet hold flat ones (`COLUMNS`). A picture that could
+not be judged is a row whose `error` says why; the `error` of every other row is null.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO, TypeAlias
+
+from .errors import ConfigError
+from .levels import LEVELS
+from .output_file import replaced_at_end
+from .types import Failure, Score
+
+Result: TypeAlias = Score | Failure
+Write: TypeAlias = Callable[[Result], None]
+
+COLUMNS: dict[str, tuple[str, str]] = {
+    "name": ("string", "the path as given on the command line, or found below a folder given there"),
+    "mos": ("double", "mean opinion score, 1 (bad) to 5 (excellent)"),
+    "std": ("double", "standard deviation of the level distribution, in MOS units"),
+    "interval_low": ("double", "lower end of the interval that holds the human score"),
+    "interval_high": ("double", "upper end of it"),
+    "interval_coverage": ("double", "probability with which it does"),
+    "interval_source": ("string", "the calibration behind that claim"),
+    "level": ("string", "the most probable level word"),
+    **{f"p_{level}": ("double", f"probability of the level word {level}") for level in LEVELS},
+    "outside_mass": ("double", "probability put on anything but a level word"),
+    "distortions": ("string", "JSON list of findings, [] when clean, null when not asked for"),
+    "explanation": ("string", "text, null when not asked for"),
+    "confidence": ("double", "confidence of the text, 0 to 1, null without a text"),
+    "width": ("int64", "pixels, after EXIF orientation"),
+    "height": ("int64", "pixels, after EXIF orientation"),
+    "judged_width": ("int64", "pixels that the model saw"),
+    "judged_height": ("int64", "pixels that the model saw"),
+    "notes": ("string", "what intake changed, joined by '; '"),
+    "model": ("string", "what judged the picture"),
+    "prompt": ("string", "the prompt and its version"),
+    "error": ("string", "why the picture could not be judged; every column but name is null then"),
+}
+"""The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field."""
+
+_ROWS_PER_GROUP = 1024  # bounds what Parquet keeps in memory
+
+
+def nested_row(result: Result) -> dict[str, Any]:
+    """`name` and `error` (null for a score), then everything in the result's `to_dict()`."""
+    if isinstance(result, Failure):
+        return result.to_dict()
+    return {"name": result.image.name, "error": None, **result.to_dict()}
+
+
+def flat_row(result: Result) -> dict[str, str | float | int | None]:
+    """One value for each of `COLUMNS`, in that order."""
+    if isinstance(result, Failure):
+        return {**dict.fromkeys(COLUMNS), "name": result.name, "error": result.error}
+    image, interval = result.image, result.interval
+    found = result.distortions
+    return {
+        "name": image.name,
+        "mos": result.mos,
+        "std": result.std,
+        "interval_low": interval.low,
+        "interval_high": interval.high,
+        "interval_coverage": interval.coverage,
+        "interval_source": interval.source,
+        "level": result.level,
+        **{f"p_{level}": result.levels[level] for level in LEVELS},
+        "outside_mass": result.outside_mass,
+        "distortions": None if found is None else _json([asdict(finding) for finding in found]),
+        "explanation": result.explanation,
+        "confidence": result.confidence,
+        "width": image.width,
+        "height": image.height,
+        "judged_width": image.judged_width,
+        "judged_height": image.judged_height,
+        "notes": "; ".join(image.notes),
+        "model": result.model,
+        "prompt": result.prompt,
+        "error": None,
+    }
+
+
+def writing(format: str, output: Path | None) -> AbstractContextManager[Write]:
+    """A function that writes one row, valid inside the block.
+
+    Args:
+        format: a key of `WRITERS`.
+        output: the file to write (UTF-8); None = stdout, which "parquet" refuses. JSON Lines rows are in the file as
+            soon as they are written; the other formats appear when the block ends without an exception, and replace
+            what was there.
+
+    Raises:
+        ConfigError: Parquet to stdout.
+        ValueError: while writing JSON, for a number that JSON cannot hold (NaN, infinity).
+    """
+    return WRITERS[format](output)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+@contextmanager
+def text_output(output: Path | None) -> Iterator[TextIO]:
+    """A UTF-8 file that replaces `output` when the block ends without an exception; None = stdout."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+    else:
+        with replaced_at_end(output) as file:
+            wrapped = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+            try:
+                yield wrapped
+            finally:
+                wrapped.detach()  # flushes; the file itself is closed by its own block
+
+
+@contextmanager
+def _json_array(output: Path | None) -> Iterator[Write]:
+    with text_output(output) as file:
+        lead = "[\n"
+
+        def write(result: Result) -> None:
+            nonlocal lead
+            file.write(lead + _json(nested_row(result)))
+            lead = ",\n"
+
+        yield write
+        file.write("[]\n" if lead == "[\n" else "\n]\n")
+
+
+@contextmanager
+def _json_lines(output: Path | None) -> Iterator[Write]:
+    with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="\n") as file:
+
+        def write(result: Result) -> None:
+            file.write(_json(nested_row(result)) + "\n")
+            file.flush()
+
+        yield write
+
+
+@contextmanager
+def _csv(output: Path | None) -> Iterator[Write]:
+    with text_output(output) as file:
+        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+        writer.writeheader()
+
+        def write(result: Result) -> None:
+            writer.writerow(flat_row(result))
+            file.flush()
+
+        yield write
+
+
+@contextmanager
+def _parquet(output: Path | None) -> Iterator[Write]:
+    if output is None:
+        raise ConfigError("Parquet is a binary format; name its file with --output")
+    with replaced_at_end(output) as file, _parquet_rows(file) as write:
+        yield write
+
+
+@contextmanager
+def _parquet_rows(file: BinaryIO) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, (kind, _) in COLUMNS.items()])
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetWriter(file, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+        def write(result: Result) -> None:
+            rows.append(flat_row(result))
+            if len(rows) == _ROWS_PER_GROUP:
+                flush()
+
+        yield write
+        if rows:
+            flush()
+
+
+WRITERS: dict[str, Callable[[Path | None], AbstractContextManager[Write]]] = {
+    "json": _json_array,
+    "jsonl": _json_lines,
+    "csv": _csv,
+    "parquet": _parquet,
+}

@@ -1,0 +1,185 @@
+"""Results for people: colour and panels on a terminal; elsewhere the same words as plain text, never cut off."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from .levels import LEVELS
+from .types import Comparison, Failure, Finding, ImageInfo, Score
+
+_COLOURS = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
+_BAR_CELLS = 30
+_PLAIN_WIDTH = 1_000_000  # a file has no right edge
+
+
+def printable(text: str) -> str:
+    """`text` with control characters and undecodable bytes escaped, so that a file name cannot drive the terminal."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text
+    )
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console on `file` (None = stdout): a terminal's own width and colours, or neither where it is no terminal."""
+    target = sys.stdout if file is None else file
+    if target.isatty():
+        return Console(file=target, highlight=False)
+    return Console(file=target, highlight=False, force_terminal=False, color_system=None, width=_PLAIN_WIDTH)
+
+
+def spinner(doing: str) -> AbstractContextManager[object]:
+    """Something that moves on stderr while the block runs; nothing where that is no terminal."""
+    return console(sys.stderr).status(doing) if sys.stderr.isatty() else nullcontext()
+
+
+def show_score(score: Score, *, on: Console) -> None:
+    """One picture in full: number, a bar for each level, findings, explanation, what was judged by whom."""
+    lines: list[RenderableType] = [_headline(score), _bars(score), *_findings(score)]
+    if score.explanation is not None:
+        lines += [Text(""), Text(printable(score.explanation))]
+        lines.append(Text(f"confidence of the text {score.confidence:.2f}", style="dim"))
+    lines += [Text(""), Text(_judged(score.image), style="dim")]
+    lines.append(Text(f"model {score.model}, prompt {score.prompt}", style="dim"))
+    title = Text(printable(score.image.name))
+    if on.is_terminal:
+        on.print(Panel(Group(*lines), title=title, title_align="left", border_style=_COLOURS[score.level]))
+    else:
+        _print_plain(on, [title, *lines])
+
+
+def show_results(results: Sequence[Score | Failure], *, on: Console) -> None:
+    """One picture in full, or several as a table with the explanations below it and n_scored/n_total at the end."""
+    if len(results) == 1 and isinstance(results[0], Score):
+        show_score(results[0], on=on)
+        return
+    scores = [result for result in results if isinstance(result, Score)]
+    parts: list[RenderableType] = [_table(results, plain=not on.is_terminal), Text("")]
+    for score in scores:
+        if score.explanation is not None:
+            text = f"{printable(score.explanation)} (confidence {score.confidence:.2f})"
+            parts.append(Text.assemble((printable(score.image.name), "bold"), ": ", text))
+    parts.append(Text(f"{len(scores)}/{len(results)} scored{_judges(scores)}", style="dim"))
+    if on.is_terminal:
+        on.print(Group(*parts))
+    else:
+        _print_plain(on, parts)
+
+
+def show_comparison(comparison: Comparison, *, on: Console) -> None:
+    """The verdict, how sure, what was found in each picture, and why."""
+    names = {"a": printable(comparison.a.name), "b": printable(comparison.b.name)}
+    tie = comparison.winner == "tie"
+    verdict = "about equal" if tie else f"{names[comparison.winner]} is better"
+    agreement = "disagree on the winner: distrust the verdict" if comparison.order_flip else "agree"
+    p = comparison.probabilities
+    lines: list[RenderableType] = [
+        Text.assemble((verdict, "bold"), f" (probability {comparison.probability:.2f}; the two orders {agreement})"),
+        Text(f"a better {p['a']:.2f}, b better {p['b']:.2f}, tie {p['tie']:.2f}"),
+    ]
+    for side, found in (("a", comparison.distortions_a), ("b", comparison.distortions_b)):
+        text = "" if found is None else f": {_found(found)}"
+        lines.append(Text(f"{side} = {names[side]}{text}"))
+    if comparison.reference is not None:
+        lines.append(Text(f"reference = {printable(comparison.reference.name)}"))
+    if comparison.explanation is not None:
+        lines.append(Text(f"{printable(comparison.explanation)} (confidence {comparison.confidence:.2f})"))
+    lines.append(Text(f"model {comparison.model}, prompt {comparison.prompt}", style="dim"))
+    _print_plain(on, lines)
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, on: Console) -> None:
+    """Plain cells under a header; on a terminal, long cells are folded, never cut."""
+    table = _empty_table(header, plain=not on.is_terminal)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    _print_plain(on, [table])
+
+
+def _print_plain(on: Console, parts: Iterable[RenderableType]) -> None:
+    """Print without padding at line ends where the console is no terminal."""
+    if on.is_terminal:
+        on.print(Group(*parts))
+        return
+    with on.capture() as captured:
+        on.print(Group(*parts))
+    on.file.write("".join(line.rstrip() + "\n" for line in captured.get().removesuffix("\n").split("\n")))
+
+
+def _headline(score: Score) -> Text:
+    interval = score.interval
+    return Text.assemble(
+        ("MOS ", "bold"),
+        (f"{score.mos:.2f} of 5 ({score.level})", f"bold {_COLOURS[score.level]}"),
+        f", {interval.coverage:.0%} interval {interval.low:.2f} to {interval.high:.2f}",
+        (f" [{interval.source}]", "dim"),
+        f", std {score.std:.2f}",
+    )
+
+
+def _bars(score: Score) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for level in LEVELS:
+        p = score.levels[level]
+        grid.add_row(level, f"{p:.3f}", Text("█" * round(p * _BAR_CELLS), style=_COLOURS[level]))
+    grid.add_row(Text("no level", style="dim"), Text(f"{score.outside_mass:.3f}", style="dim"), "")
+    return grid
+
+
+def _findings(score: Score) -> list[RenderableType]:
+    if score.distortions is None:
+        return []
+    if not score.distortions:
+        return [Text(""), Text("no distortion found")]
+    grid = Table.grid(padding=(0, 2))
+    for finding in score.distortions:
+        where = "" if finding.region is None else "at " + ", ".join(f"{edge:.2f}" for edge in finding.region)
+        grid.add_row(finding.kind, finding.severity_word, f"p={finding.probability:.2f}", where)
+    return [Text(""), grid]
+
+
+def _found(findings: Sequence[Finding]) -> str:
+    return "; ".join(map(str, findings)) or "none found"
+
+
+def _judged(image: ImageInfo) -> str:
+    size, judged = f"{image.width}x{image.height}", f"{image.judged_width}x{image.judged_height}"
+    return "; ".join([f"{size} pixels" + ("" if size == judged else f", judged at {judged}"), *image.notes])
+
+
+def _judges(scores: Sequence[Score]) -> str:
+    """Who judged, from all scores: normally one model and one prompt."""
+    judges = sorted({f"model {score.model}, prompt {score.prompt}" for score in scores})
+    return f"; {'; '.join(judges)}" if judges else ""
+
+
+def _empty_table(header: Sequence[str], *, plain: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)) if plain else Table(box=SIMPLE_HEAD)
+    for name in header:
+        table.add_column(name, overflow="fold", justify="right" if name == "MOS" else "left")
+    return table
+
+
+def _table(results: Sequence[Score | Failure], *, plain: bool) -> Table:
+    table = _empty_table(["picture", "MOS", "interval", "level", "distortions"], plain=plain)
+    for result in results:
+        if isinstance(result, Failure):
+            error = Text(f"error: {printable(result.error)}", style="red")
+            table.add_row(Text(printable(result.name)), "-", "-", "-", error)
+            continue
+        table.add_row(
+            Text(printable(result.image.name)),
+            f"{result.mos:.2f}",
+            f"{result.interval.low:.2f} to {result.interval.high:.2f}",
+            Text(result.level, style=_COLOURS[result.level]),
+            Text("-" if result.distortions is None else _found(result.distortions)),
+        )
+    return table

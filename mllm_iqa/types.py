@@ -1,0 +1,179 @@
+"""What crosses a boundary: frozen results, each with `to_dict()` (plain JSON values) and a readable `str()`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from .levels import LEVELS, SEVERITIES
+
+Winner = Literal["a", "b", "tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An interval on the MOS scale [1, 5] that holds the human score with probability `coverage`.
+
+    `source` says what stands behind the claim: the name of a calibration, or "level distribution (uncalibrated)"
+    where the interval is only the model's own spread.
+    """
+
+    low: float
+    high: float
+    coverage: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What was judged: the picture's name and size, and everything intake did to it before the model saw it.
+
+    Attributes:
+        name: file name, or what the caller called it.
+        width, height: of the picture after EXIF orientation, in pixels.
+        judged_width, judged_height: of what the model saw, before padding to whole patches.
+        notes: one short sentence per change (orientation applied, alpha composited, resized, padded ...).
+    """
+
+    name: str
+    width: int
+    height: int
+    judged_width: int
+    judged_height: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One distortion found in a picture.
+
+    Attributes:
+        kind: a leaf of the taxonomy (`taxonomy.KINDS`).
+        family: its parent (`taxonomy.FAMILIES`).
+        severity: 1 (slight) to 5 (catastrophic).
+        probability: in [0, 1], the model's probability of this kind at the position where it names it.
+        region: where, as (left, top, right, bottom) in fractions of the picture; None = not located.
+    """
+
+    kind: str
+    family: str
+    severity: int
+    probability: float
+    region: tuple[float, float, float, float] | None = None
+
+    @property
+    def severity_word(self) -> str:
+        """The severity as one of `levels.SEVERITIES`."""
+        return SEVERITIES[self.severity - 1]
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.severity_word}, p={self.probability:.2f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A picture's quality.
+
+    Attributes:
+        mos: mean opinion score, 1 (bad) to 5 (excellent).
+        std: standard deviation of the level distribution, in MOS units.
+        interval: where the human score lies, see `Interval`.
+        levels: probability of each of the five level words; sums to 1.
+        outside_mass: probability, in [0, 1], that the model put on anything but a level word; large = distrust.
+        distortions: findings, most harmful first, empty when clean; None when they were not asked for.
+        explanation: text generated after and conditioned on the level and the findings; None when not asked for.
+        confidence: of the text, in [0, 1]: geometric mean probability of its key words (level, kinds, severities);
+            None without a text.
+        image: what was judged.
+        model, prompt: names and versions of what judged it.
+    """
+
+    mos: float
+    std: float
+    interval: Interval
+    levels: dict[str, float]
+    outside_mass: float
+    distortions: tuple[Finding, ...] | None
+    explanation: str | None
+    confidence: float | None
+    image: ImageInfo
+    model: str
+    prompt: str
+
+    @property
+    def level(self) -> str:
+        """The most probable level word."""
+        return max(LEVELS, key=lambda word: self.levels[word])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the property `level` included."""
+        return {"level": self.level, **asdict(self)}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.image.name}: MOS {self.mos:.2f} ({self.level}), "
+            f"{self.interval.coverage:.0%} interval {self.interval.low:.2f}-{self.interval.high:.2f}"
+        ]
+        if self.distortions is not None:
+            lines.append("distortions: " + ("; ".join(map(str, self.distortions)) or "none found"))
+        if self.explanation is not None:
+            lines.append(f"{self.explanation} (confidence {self.confidence:.2f})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which of two pictures looks better.
+
+    Attributes:
+        winner: "a", "b" or "tie".
+        probability: of the winner, in [0, 1], averaged over both orders of presentation.
+        probabilities: of "a", "b" and "tie", averaged likewise; sums to 1.
+        order_flip: whether the two orders disagreed on the winner.
+        explanation: text that names the winner and what was found in each picture; None when not asked for.
+        confidence: of the text, in [0, 1]; None without a text.
+        a, b: what was compared; `reference`: what they were compared against, if anything.
+        distortions_a, distortions_b: findings in each picture; None when not asked for.
+        model, prompt: names and versions of what judged them.
+    """
+
+    winner: Winner
+    probability: float
+    probabilities: dict[str, float]
+    order_flip: bool
+    explanation: str | None
+    confidence: float | None
+    a: ImageInfo
+    b: ImageInfo
+    reference: ImageInfo | None
+    distortions_a: tuple[Finding, ...] | None
+    distortions_b: tuple[Finding, ...] | None
+    model: str
+    prompt: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        names = {"a": self.a.name, "b": self.b.name}
+        head = "about equal" if self.winner == "tie" else f"{names[self.winner]} is better"
+        lines = [f"{head} (probability {self.probability:.2f}; order {'flips' if self.order_flip else 'agrees'})"]
+        if self.explanation is not None:
+            lines.append(f"{self.explanation} (confidence {self.confidence:.2f})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A picture that could not be judged: a row of its own in every table, never dropped or replaced."""
+
+    name: str
+    error: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.name}: error: {self.error}"

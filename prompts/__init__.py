@@ -1,0 +1,1 @@
+"""Every word said to or expected from a model, as files."""

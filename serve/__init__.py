@@ -1,0 +1,1 @@
+"""Serve the assistant to others: HTTP service, chat page, batch scoring."""

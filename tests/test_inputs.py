@@ -1,0 +1,122 @@
+"""Files, folders and patterns become an ordered list of pictures; what stands for none is an error."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mllm_iqa.errors import ImageError
+from mllm_iqa.images import FORMATS
+from mllm_iqa.inputs import expand, picture_extensions
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with files whose content no test here reads."""
+    for name in (
+        "b.jpg",
+        "a.PNG",
+        "notes.txt",
+        ".hidden.jpg",
+        "sub/z.tiff",
+        "sub/deep/ünï 图.webp",
+        "sub/readme.md",
+        ".cache/c.jpg",
+        "sub2/y [1].png",
+        "docs/x.pdf",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_is_searched_to_any_depth_in_path_order(here: Path) -> None:
+    # "sub" sorts before "sub2"; inside a folder, files and folders are one sorted list; hidden names are left out
+    expected = ["a.PNG", "b.jpg", "sub/deep/ünï 图.webp", "sub/z.tiff", "sub2/y [1].png"]
+    assert expand(["."]) == [Path(name) for name in expected]
+    assert expand([str(here)]) == [here / name for name in expected]
+
+
+def test_the_order_of_the_arguments_is_kept_and_repeats_are_dropped(here: Path) -> None:
+    arguments = ["sub/z.tiff", "b.jpg", "./b.jpg", str(here / "b.jpg"), "sub", "sub/../b.jpg"]
+    assert expand(arguments) == [Path("sub/z.tiff"), Path("b.jpg"), Path("sub/deep/ünï 图.webp")]
+
+
+def test_a_named_file_is_taken_whatever_its_extension(here: Path) -> None:
+    assert expand(["notes.txt", ".hidden.jpg"]) == [Path("notes.txt"), Path(".hidden.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["b.jpg"]),
+        ("*", ["a.PNG", "b.jpg"]),  # no text file, and folders that match are not entered
+        ("sub*/*", ["sub/z.tiff", "sub2/y [1].png"]),
+        ("**/*.webp", ["sub/deep/ünï 图.webp"]),
+        ("**", ["a.PNG", "b.jpg", "sub/deep/ünï 图.webp", "sub/z.tiff", "sub2/y [1].png"]),
+        ("[ab].*", ["a.PNG", "b.jpg"]),
+    ],
+)
+def test_a_pattern_stands_for_the_pictures_it_matches(here: Path, pattern: str, expected: list[str]) -> None:
+    assert expand([pattern]) == [Path(name) for name in expected]
+
+
+def test_an_existing_name_is_no_pattern(here: Path) -> None:
+    # as a pattern, "y [1].png" would match "y 1.png" and not the file itself
+    assert expand(["sub2/y [1].png"]) == [Path("sub2/y [1].png")]
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ("missing.jpg", "missing.jpg: there is no such file or folder"),
+        ("empty", "empty: the folder holds no picture"),
+        ("docs", "docs: the folder holds no picture"),
+        ("*.gif", r"\*.gif: nothing matches the pattern"),
+        ("*.txt", r"\*.txt: the 1 matches include no picture file"),
+        ("", "a path is empty"),
+    ],
+)
+def test_an_argument_without_a_picture_is_refused(here: Path, argument: str, reason: str) -> None:
+    with pytest.raises(ImageError, match=f"^{reason}"):
+        expand(["b.jpg", argument])
+
+
+def test_all_faulty_arguments_are_named_at_once(here: Path) -> None:
+    with pytest.raises(ImageError, match=r"one\.jpg: there is no .*; two\.jpg: there is no"):
+        expand(["one.jpg", "b.jpg", "two.jpg"])
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(here: Path) -> None:
+    (here / "sub2" / "linked").symlink_to(here / "sub" / "deep")
+    (here / "sub2" / "up").symlink_to(here)
+    found = expand(["sub2"])
+    assert Path("sub2/linked/ünï 图.webp") in found
+    # `up` is entered once, and stops where it meets sub2 again
+    assert Path("sub2/up/b.jpg") in found
+    assert [path for path in found if "up/sub2" in path.as_posix()] == []
+
+
+def test_a_link_to_nothing_is_kept_for_its_error_row(here: Path) -> None:
+    (here / "sub2" / "gone.png").symlink_to(here / "nowhere.png")
+    assert Path("sub2/gone.png") in expand(["sub2"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
+def test_an_unreadable_folder_is_refused(here: Path) -> None:
+    (here / "sub" / "deep").chmod(0)
+    try:
+        with pytest.raises(ImageError, match=r"sub/deep: the folder cannot be read"):
+            expand(["sub"])
+    finally:
+        (here / "sub" / "deep").chmod(0o755)
+
+
+def test_the_extensions_are_those_of_the_readable_formats() -> None:
+    extensions = picture_extensions()
+    usual = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2", ".ppm", ".tga", ".qoi"}
+    assert len(usual) == len(FORMATS) + 2  # two names each for JPEG and TIFF
+    assert usual | {".heic"} <= extensions
+    assert not extensions & {".pdf", ".eps", ".psd", ".ico", ".txt", ".mp4", ""}

@@ -1,0 +1,24 @@
+from mllm_iqa.taxonomy import FAMILIES, FAMILY_OF, KINDS, KINDS_BY_FAMILY
+
+
+def test_the_twelve_families_and_their_kinds() -> None:
+    # blur 6 + noise 6 + compression 2 + one each for the nine other families
+    assert len(FAMILIES) == 12
+    assert len(KINDS) == 6 + 6 + 2 + 9
+    assert {family: len(kinds) for family, kinds in KINDS_BY_FAMILY.items() if len(kinds) > 1} == {
+        "blur": 6,
+        "noise": 6,
+        "compression": 2,
+    }
+
+
+def test_every_kind_has_one_family() -> None:
+    assert len(set(KINDS)) == len(KINDS)
+    assert len(set(FAMILIES)) == len(FAMILIES)
+    assert tuple(FAMILY_OF) == KINDS
+    assert all(kind in KINDS_BY_FAMILY[family] for kind, family in FAMILY_OF.items())
+
+
+def test_no_kind_stands_inside_another() -> None:
+    # Findings are read from text by these words: one must not be found where another is meant.
+    assert [(a, b) for a in KINDS for b in KINDS if a != b and a.lower() in b.lower()] == []

@@ -1,0 +1,1 @@
+"""Train and fine-tune: losses, collation, the training loop, adapters, recipes."""

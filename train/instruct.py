@@ -1,0 +1,272 @@
+"""Stage 2: teach the whole model to answer, on templated conversations about crops and photographs.
+
+Every picture of a batch is encoded once and shared by all conversations about it. At the word that is read as a
+score the loss is KL to a soft label over the full vocabulary; on all other answer tokens it is cross-entropy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
+
+from mllm_iqa.errors import DataError
+from mllm_iqa.fast_vision import grid_of, patchify, speed_up
+from mllm_iqa.levels import LEVELS, VALUES
+
+from .data import CropShards, Photo, photo_view, read_photos, shard_crops
+from .loop import LoopPlan, optimise, parameter_groups
+from .losses import fidelity, kl_to_soft_label
+from .nano_model import build_nano
+from .pretrain_vision import load_tower
+
+CONVERSATIONS_PER_SCENE = 6
+LEVEL_WEIGHT = 2.0
+FIDELITY_WEIGHT = 1.0
+"""Weights of the level KL and of the fidelity loss (photographs only) beside the text loss of weight 1."""
+
+MIX: tuple[tuple[str, int, int, float], ...] = (
+    ("crops", 96, 16, 0.32),
+    ("crops", 128, 10, 0.20),
+    ("crops", 256, 4, 0.20),
+    ("whole photos", 256, 2, 0.12),
+    ("native crops", 256, 2, 0.04),
+    ("whole photos", 384, 1, 0.06),
+    ("whole photos", 512, 1, 0.06),
+)
+"""(what, side in px, scenes per batch, share of batches)."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstructBatch:
+    """Tensors of one step; N conversations of at most T tokens about B pictures.
+
+    Attributes:
+        pixels: uint8 (B, H, W, 3).
+        images: for each conversation the rows of `pixels` it shows, in order.
+        input_ids, attention_mask, labels: (N, T), padded on the right; labels are -100 where nothing is learned.
+        read_rows, read_at: (R,) which conversations carry a soft label, and at which position its word is predicted.
+        read_target: (R, V) soft label over the vocabulary.
+        mos_rows: indices into the R rows that rate a photograph; mos: their human MOS.
+    """
+
+    pixels: np.ndarray
+    images: list[tuple[int, ...]]
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    labels: torch.Tensor
+    read_rows: torch.Tensor
+    read_at: torch.Tensor
+    read_target: torch.Tensor
+    mos_rows: torch.Tensor
+    mos: torch.Tensor
+
+
+def render(question: str, images: int, tokens_per_image: int) -> str:
+    """The chat template's text for one user turn with pictures first, up to where the answer begins (tested equal)."""
+    picture = "<|vision_start|>" + "<|image_pad|>" * tokens_per_image + "<|vision_end|>"
+    return f"<|im_start|>user\n{picture * images}{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@lru_cache(maxsize=8)
+def _scenes(path: Path) -> list[tuple[list[int], list[dict[str, Any]]]]:
+    if not path.is_file():
+        raise DataError(f"{path}: not found; run `mllm-iqa data build` first")
+    return [(row["images"], json.loads(row["conversations"])) for row in pq.read_table(path).to_pylist()]
+
+
+def tokenize(
+    conversation: dict[str, Any], tokenizer: PreTrainedTokenizerBase, tokens_per_image: int
+) -> tuple[list[int], list[int], int, dict[int, float]]:
+    """One conversation as (ids, labels, position of the read word or -1, {token: probability} at that position).
+
+    Raises:
+        DataError: the read word does not start at a token, or two candidates begin with the same token.
+    """
+    prompt = render(conversation["question"], len(conversation["images"]), tokens_per_image)
+    answer, read_at = conversation["answer"], conversation["read_at"]
+    encoded = tokenizer(prompt + answer + "<|im_end|>", return_offsets_mapping=True, add_special_tokens=False)
+    ids: list[int] = encoded["input_ids"]
+    starts = [start for start, _ in encoded["offset_mapping"]]
+    learn = len(prompt) + conversation["learn_from"]
+    labels = [i if start >= learn else -100 for i, start in zip(ids, starts, strict=True)]
+    if read_at < 0:
+        return ids, labels, -1, {}
+    if len(prompt) + read_at not in starts:
+        raise DataError(f"no token begins at the word read in {conversation['answer']!r}")
+    position = starts.index(len(prompt) + read_at)
+    target = {
+        tokenizer.encode(word, add_special_tokens=False)[0]: p
+        for word, p in zip(conversation["candidates"], conversation["probs"], strict=True)
+    }
+    if len(target) != len(conversation["candidates"]):
+        raise DataError(f"two of the words {conversation['candidates']} begin with the same token")
+    labels[position] = -100
+    return ids, labels, position, target
+
+
+def collate(
+    scenes: list[tuple[list[int], list[dict[str, Any]]]],
+    pixels: np.ndarray,
+    tokenizer: PreTrainedTokenizerBase,
+    rng: np.random.Generator,
+    *,
+    photo_mos: list[float] | None,
+) -> InstructBatch:
+    """Put up to `CONVERSATIONS_PER_SCENE` conversations of each scene into one batch.
+
+    Args:
+        scenes: (rows of `pixels`, conversations) pairs; a conversation's images index the first list.
+        pixels: uint8 (B, H, W, 3).
+        tokenizer: of the model.
+        rng: chooses the conversations.
+        photo_mos: human MOS of each row of `pixels`, for photographs of one data set.
+    """
+    per_image = pixels.shape[1] * pixels.shape[2] // 32**2
+    rows: list[tuple[list[int], list[int]]] = []
+    images, read_rows, read_at, targets, mos_rows, mos = [], [], [], [], [], []
+    for indices, conversations in scenes:
+        count = min(CONVERSATIONS_PER_SCENE if photo_mos is None else 14, len(conversations))
+        for k in rng.choice(len(conversations), size=count, replace=False):
+            conversation = conversations[k]
+            ids, labels, position, target = tokenize(conversation, tokenizer, per_image)
+            shown = tuple(indices[i] for i in conversation["images"])
+            if position >= 0:
+                if photo_mos is not None and conversation["task"] == "rate.v1":
+                    mos_rows.append(len(read_rows))
+                    mos.append(photo_mos[shown[0]])
+                read_rows.append(len(rows))
+                read_at.append(position - 1)
+                targets.append(target)
+            rows.append((ids, labels))
+            images.append(shown)
+    length = max(len(ids) for ids, _ in rows)
+    pad = tokenizer.pad_token_id
+    read_target = torch.zeros(len(targets), len(tokenizer))
+    for row, target in enumerate(targets):
+        for token, p in target.items():
+            read_target[row, token] = p
+    return InstructBatch(
+        pixels,
+        images,
+        torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows]),
+        torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in rows]),
+        torch.tensor([labels + [-100] * (length - len(labels)) for _, labels in rows]),
+        torch.tensor(read_rows, dtype=torch.long),
+        torch.tensor(read_at, dtype=torch.long),
+        read_target,
+        torch.tensor(mos_rows, dtype=torch.long),
+        torch.tensor(mos),
+    )
+
+
+def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
+    """Logits (N, T, V); every picture is encoded once and its tokens are handed to all conversations that show it."""
+    out = model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
+    order = [row for shown in batch.images for row in shown]
+    out.pooler_output = [out.pooler_output[row] for row in order]
+    out.deepstack_features = [[layer[row] for row in order] for layer in out.deepstack_features]
+    grid = grid_of(batch.pixels)[order]
+    logits: torch.Tensor = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        mm_token_type_ids=(batch.input_ids == model.config.image_token_id).long(),
+        image_grid_thw=grid,
+        mm_encoder_outputs={"image": out},
+        use_cache=False,
+    ).logits
+    return logits
+
+
+def instruct_loss(
+    logits: torch.Tensor, batch: InstructBatch, level_ids: list[int]
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Text cross-entropy summed over tokens and averaged over conversations, level KL, and fidelity on photographs."""
+    text = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+    )
+    parts = {"text": text / len(batch.images)}
+    if len(batch.read_rows):
+        logprobs = F.log_softmax(logits[batch.read_rows, batch.read_at], dim=-1)
+        parts["level"] = LEVEL_WEIGHT * kl_to_soft_label(logprobs, batch.read_target)
+        if len(batch.mos) > 1:
+            values = torch.from_numpy(VALUES.copy()).float()
+            probs = logprobs[batch.mos_rows][:, level_ids].softmax(dim=-1)
+            mos = probs @ values
+            std = ((probs * (values - mos[:, None]) ** 2).sum(-1) + 1e-6).sqrt()
+            parts["fidelity"] = FIDELITY_WEIGHT * fidelity(mos, std, batch.mos, 0.5)
+    return torch.stack(list(parts.values())).sum(), {name: float(v.detach()) for name, v in parts.items()}
+
+
+class Scenes:
+    """Endless, reproducible batches of scenes of one kind: crops of one size, or views of photographs."""
+
+    def __init__(self, bank: Path, what: str, size: int, per_batch: int, seed: int) -> None:
+        self.bank, self.what, self.size, self.per_batch, self.seed = bank, what, size, per_batch, seed
+        if what == "crops":
+            self.shards = CropShards(bank, "train", size, with_references=True).paths
+            self.per_shard = len(_scenes(bank / f"instruct-{self.shards[0].name}")) // per_batch
+        else:
+            self.photos: list[Photo] = read_photos(bank, None)
+
+    def batch(self, turn: int, tokenizer: PreTrainedTokenizerBase) -> InstructBatch:
+        """Batch number `turn` of this kind."""
+        rng = np.random.default_rng([self.seed, turn, self.size])
+        if self.what == "crops":
+            shard = self.shards[turn // self.per_shard % len(self.shards)]
+            first = turn % self.per_shard * self.per_batch
+            scenes = _scenes(self.bank / f"instruct-{shard.name}")[first : first + self.per_batch]
+            used = sorted({row for images, _ in scenes for row in images})
+            pixels = np.stack([shard_crops(shard)[row].pixels for row in used])
+            mos = None
+        else:
+            table = _scenes(self.bank / "instruct-train-photos.parquet")
+            at = turn * self.per_batch
+            scenes = [table[(at + k) % len(table)] for k in range(self.per_batch)]
+            used = sorted({row for images, _ in scenes for row in images})
+            share = 1.0 if self.what == "whole photos" else 0.0
+            pixels = np.stack([photo_view(self.photos[row], self.size, rng, share_whole=share).pixels for row in used])
+            mos = [self.photos[row].mos for row in used]
+        place = {row: i for i, row in enumerate(used)}
+        local = [([place[row] for row in images], conversations) for images, conversations in scenes]
+        return collate(local, pixels, tokenizer, rng, photo_mos=mos)
+
+
+def instruct(
+    bank: Path, tower: Path, tokenizer: PreTrainedTokenizerBase, folder: Path, plan: LoopPlan, *, seed: int
+) -> Any:
+    """Run the stage from a pretrained tower and return the trained model; a run found in `folder` is resumed."""
+    torch.manual_seed(seed + 1)
+    model = build_nano(tokenizer)
+    model.model.visual.load_state_dict(load_tower(tower))
+    speed_up(model.model.visual)
+    level_ids = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in LEVELS]
+    kinds = [Scenes(bank, what, size, count, seed) for what, size, count, _ in MIX]
+    choices = np.random.default_rng(seed + 1).choice(len(MIX), size=plan.steps, p=[share for *_, share in MIX])
+
+    def make_batch(number: int) -> InstructBatch:
+        choice = choices[number]
+        return kinds[choice].batch(int((choices[:number] == choice).sum()), tokenizer)
+
+    def step_loss(batch: InstructBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
+            logits = batch_logits(model, batch)
+        total, parts = instruct_loss(logits.float(), batch, level_ids)
+        prefix = "photo" if len(batch.mos) else "crop"
+        return total, {f"{prefix}_{name}": value for name, value in parts.items()}
+
+    groups = parameter_groups(model, plan, slow=("model.visual",), factor=VISION_RATE)
+    optimise(model, groups, make_batch, step_loss, plan, folder)
+    return model
+
+
+VISION_RATE = 0.3
+"""Learning rate of the pretrained tower relative to the language model's."""
