@@ -130,7 +130,8 @@ class Assistant:
         """Which of two pictures is better. Both orders are asked and averaged.
 
         Args:
-            a, b: the pictures; their content may differ.
+            a: the first picture.
+            b: the second; its content may differ.
             reference: what both should look like, if there is such a picture.
             explain: also find the distortions of both and say them.
             language: of the words.
@@ -275,7 +276,7 @@ class Assistant:
     def _read_severity(
         self, live: dict[int, Conversation], findings: list[list[Finding]], key_probs: list[list[float]]
     ) -> dict[int, Conversation]:
-        """Read the severity of the kind each conversation just named, into its last finding; the grown conversations."""
+        """Read the severity of the kind each conversation just named into its last finding; returns them continued."""
         if not live:
             return {}
         prompt = load_prompt("distortion.v1")

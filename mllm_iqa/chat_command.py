@@ -10,7 +10,7 @@ from pathlib import Path
 from .assistant import Assistant
 from .errors import IqaError
 from .images import Picture, load_image
-from .terminal import console, printable, show_comparison, show_score, spinner
+from .terminal import console, error_line, printable, show_comparison, show_score, spinner
 
 HELP = "/score, /compare (two pictures), /reset (forget the conversation), /quit"
 
@@ -85,7 +85,7 @@ def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
             if not conversation.say(line):
                 break
         except IqaError as error:
-            print(f"mllm-iqa: error: {printable(str(error))}", file=sys.stderr)
+            print(error_line(error), file=sys.stderr)
             failed = True
         except KeyboardInterrupt:
             if not interactive:

@@ -61,6 +61,11 @@ def read_card(folder: Path) -> Card | None:
         raise CheckpointError(f"{path}: not a valid card: {error}") from error
 
 
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card of a checkpoint directory."""
+    (folder / "card.json").write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with path.open("rb") as f:

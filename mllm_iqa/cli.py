@@ -55,7 +55,7 @@ class ListFormat(StrEnum):
 
 Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-Language = Annotated[str, typer.Option(help="Language of the question and the explanation: en or zh.")]
+Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
 Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
 Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
 
@@ -98,9 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refuse(error: IqaError) -> int:
-    from .terminal import printable
+    from .terminal import error_line
 
-    print(f"mllm-iqa: error: {printable(str(error))}", file=sys.stderr)
+    print(error_line(error), file=sys.stderr)
     return 2
 
 
@@ -124,7 +124,10 @@ def _options(
 @app.command()
 def score(
     paths: Annotated[list[str], typer.Argument(help="Pictures, folders (searched to any depth), quoted patterns.")],
-    format: Annotated[ScoreFormat, typer.Option(help="How to print.")] = ScoreFormat.table,
+    format: Annotated[
+        ScoreFormat | None,
+        typer.Option(help="How to print.", show_default="what the extension of --output says, else table"),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the results here instead of to stdout.")] = None,
     explain: Explain = True,
     model: Model = "nano",
@@ -141,7 +144,7 @@ def score(
     from .score_command import score as run
 
     options = ScoreOptions(
-        format=format.value,
+        format=(_format_of(output) if format is None else format).value,
         output=output,
         explain=explain,
         model=model,
@@ -152,6 +155,12 @@ def score(
         allow_failures=allow_failures,
     )
     raise typer.Exit(run(paths, options))
+
+
+def _format_of(output: Path | None) -> ScoreFormat:
+    """The format that a file's extension names; the table where it names none."""
+    named = None if output is None else ScoreFormat.__members__.get(output.suffix.lower().removeprefix("."))
+    return ScoreFormat.table if named is None else named
 
 
 @app.command()

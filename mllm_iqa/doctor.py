@@ -5,9 +5,7 @@ Packages are imported in child processes, so that one that crashes, hangs or pri
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -21,7 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from .checkpoints import read_card, verify
+from .errors import CheckpointError
 from .extras import EXTRA_OF
+from .registry import NANO
 
 Status = Literal["ok", "absent", "broken"]
 
@@ -164,24 +165,21 @@ def check_code(name: str, code: str, *, purpose: str, timeout_s: float = _TIMEOU
     return Check(name, "ok", _last_line(done.stdout), purpose)
 
 
-def check_model_files(folder: Path | None = None) -> Check:
-    """Whether the shipped model's files are there and have the sha256 that its card gives; None = the shipped one."""
-    where = Path(__file__).parent / "models" / "nano" if folder is None else folder
+def check_model_files(folder: Path = NANO) -> Check:
+    """Whether the shipped model's files are there and have the sha256 that its card gives."""
     purpose = "score with no download"
-    if not (where / "card.json").is_file():
-        return Check("nano files", "absent", f"no {where / 'card.json'}", purpose)
-    expected = json.loads((where / "card.json").read_text("utf-8"))["sha256"]
-    weights = {path.name for path in where.glob("*.safetensors")}
-    if not weights or not weights <= expected.keys():
-        return Check("nano files", "broken", f"{where / 'card.json'} gives no sha256 for the weights", purpose)
-    for name, digest in expected.items():
-        if not (where / name).is_file():
-            return Check("nano files", "broken", f"{where / name} is missing", purpose)
-        with (where / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                return Check("nano files", "broken", f"{where / name} differs from the sha256 on its card", purpose)
-    size = sum(path.stat().st_size for path in where.iterdir())
-    return Check("nano files", "ok", f"{size / 1e6:.1f} MB, sha256 as on the card, in {where}", purpose)
+    try:
+        card = read_card(folder)
+        if card is None:
+            return Check("nano files", "absent", f"there is no {folder / 'card.json'}", purpose)
+        verify(folder, card)
+    except CheckpointError as error:
+        return Check("nano files", "broken", " ".join(str(error).split()), purpose)
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    if not weights or not weights <= card.sha256.keys():
+        return Check("nano files", "broken", f"{folder / 'card.json'} gives no sha256 for the weights", purpose)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return Check("nano files", "ok", f"{size / 1e6:.1f} MB, sha256 as on the card, in {folder}", purpose)
 
 
 def _without_password(url: str) -> str:

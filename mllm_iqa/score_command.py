@@ -16,7 +16,7 @@ from .images import load_image
 from .inputs import expand
 from .output_file import check_output
 from .tables import Result, Write, text_output, writing
-from .terminal import console, printable, show_results, spinner
+from .terminal import console, error_line, printable, show_results, spinner
 from .types import Failure
 
 
@@ -76,7 +76,7 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     except IqaError as error:
         if done == 0:
             raise
-        print(f"mllm-iqa: error: after {done} of {len(paths)} pictures: {printable(str(error))}", file=sys.stderr)
+        print(error_line(f"after {done} of {len(paths)} pictures: {error}"), file=sys.stderr)
         return 1
     print(f"{done - len(failures)}/{len(paths)} scored", file=sys.stderr)
     for failure in failures:

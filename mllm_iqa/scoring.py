@@ -20,7 +20,8 @@ def interval_of(mos: float, std: float, card: IntervalCard | None) -> Interval:
     """The interval mos +- multiplier * std, cut to [1, 5].
 
     Args:
-        mos, std: of the level distribution.
+        mos: of the level distribution.
+        std: of the level distribution.
         card: the checkpoint's calibration; without one the multiplier is that of a normal distribution at 90 %
             and the source says that it is uncalibrated.
     """

@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     )
 
 
+def error_line(message: object) -> str:
+    """What the command line says when something fails: one line, whatever the message holds."""
+    return f"mllm-iqa: error: {printable(' '.join(str(message).split()))}"
+
+
 def console(file: IO[str] | None = None) -> Console:
     """A console on `file` (None = stdout): a terminal's own width and colours, or neither where it is no terminal."""
     target = sys.stdout if file is None else file

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mllm_iqa import cli
 from mllm_iqa.cli import main
-from mllm_iqa.errors import BackendError, MissingDependencyError
+from mllm_iqa.errors import BackendError, CheckpointError, MissingDependencyError
 from mllm_iqa.extras import EXTRA_OF, missing
 from mllm_iqa.levels import LEVELS
 from mllm_iqa.tables import COLUMNS, WRITERS
@@ -127,6 +127,22 @@ def test_every_format_reads_back_to_the_same_scores(
         assert list(rows[0]) == list(COLUMNS)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "start"),
+    [
+        ("r.CSV", [], "name,mos,"),
+        ("r.jsonl", [], '{"name": '),
+        ("r.txt", [], "photos/a.png\nMOS "),
+        ("r.csv", ["--format", "json"], "[\n"),
+    ],
+)
+def test_the_extension_of_the_output_chooses_the_format_unless_it_is_given(
+    photos: Path, name: str, arguments: list[str], start: str
+) -> None:
+    assert fake("score", "photos/a.png", "--output", name, *arguments) == 0
+    assert (photos / name).read_text("utf-8").startswith(start)
+
+
 def test_the_table_is_plain_and_whole_where_stdout_is_no_terminal(
     broken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +212,7 @@ def test_a_broken_picture_fails_and_a_broken_reference_is_wrong_input(
     assert fake("score", "photos/a.png", "--reference", "photos/broken.jpg", "--format", "json") == 2
     out, err = capsys.readouterr()
     assert (out, err.startswith("mllm-iqa: error: photos/broken.jpg: ")) == ("", True)
+    assert fake("score", "photos/broken.jpg", "--reference", "photos/broken.jpg") == 2
 
 
 @pytest.mark.parametrize(
@@ -246,6 +263,25 @@ def test_an_unknown_model_is_wrong_input(photos: Path, capsys: pytest.CaptureFix
     err = capsys.readouterr().err
     assert err.startswith("mllm-iqa: error: ")
     assert "no-such-model" in err
+
+
+def test_a_language_the_model_does_not_know_is_wrong_input(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fake("score", "photos", "--language", "tlh") == 2
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("mllm-iqa: error: "), "'tlh'" in err) == ("", True, True)
+
+
+def test_an_error_of_several_lines_is_printed_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mllm_iqa.assistant import Assistant
+
+    def refuse(model, *, device):  # type: ignore[no-untyped-def]
+        raise CheckpointError("first\n  second\x1b[0m\n")
+
+    monkeypatch.setattr(Assistant, "load", refuse)
+    assert fake("score", str(REPO / "tests" / "test_cli.py")) == 2
+    assert capsys.readouterr().err == "mllm-iqa: error: first second\\x1b[0m\n"
 
 
 def test_control_characters_in_a_name_do_not_reach_the_terminal(
@@ -497,11 +533,16 @@ def test_a_pipe_is_utf8_whatever_the_locale(photos: Path) -> None:
     assert done.stderr.decode() == "mllm-iqa: error: missing 图.png: there is no such file or folder\n"
 
 
-def test_a_reader_that_stops_reading_is_no_crash() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # the pipe breaks at the end, or at the first word
+def test_a_reader_that_stops_reading_is_no_crash(unbuffered: str) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "wb") as closed_pipe:
         done = subprocess.run(
-            [sys.executable, "-m", "mllm_iqa", "--version"], stdout=closed_pipe, stderr=subprocess.PIPE, timeout=120
+            [sys.executable, "-m", "mllm_iqa", "models"],
+            stdout=closed_pipe,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=120,
         )
     assert (done.returncode, done.stderr) == (1, b"")

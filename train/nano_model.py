@@ -116,7 +116,8 @@ def start_from_energies(visual: Any, patches: torch.Tensor, gain: float = 2.0, s
     Args:
         visual: a `Qwen3VLVisionModel` whose MLP is at least twice as wide as its hidden size.
         patches: (N, 3 * T * P * P) patches of natural pictures, clean and distorted, as the tower takes them.
-        gain: g above; share: weight of |x| beside x.
+        gain: g above.
+        share: weight of |x| beside x.
     """
     mlp = visual.blocks[0].mlp
     eye = torch.eye(HIDDEN)

@@ -71,7 +71,7 @@ class Backend(Protocol):
         """
 
     def generate(self, conversations: Sequence[Conversation], *, max_new_tokens: int) -> list[str]:
-        """What the model says next (greedily, so that two runs agree), up to its end-of-turn token, per conversation."""
+        """What the model says next, chosen greedily so that two runs agree, up to its end-of-turn token."""
 
     def stream(self, conversation: Conversation, *, max_new_tokens: int) -> Iterator[str]:
         """The same for one conversation, piece by piece."""

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.cache_utils import DynamicCache
+from transformers.utils import logging as hf_logging
 
 from ..checkpoints import Card, read_card, verify
 from ..errors import BackendError, CheckpointError, PromptError
@@ -92,7 +94,8 @@ class HuggingFaceBackend:
             verify(folder, card)
         try:
             config = AutoConfig.from_pretrained(source)
-            model = AutoModelForImageTextToText.from_pretrained(source, dtype=kind, attn_implementation="sdpa")
+            with _quiet_loading(folder.is_dir()):
+                model = AutoModelForImageTextToText.from_pretrained(source, dtype=kind, attn_implementation="sdpa")
             if config.model_type in _QWEN_FAMILIES:
                 # The family's AutoProcessor wants torchvision for videos, which pictures do not need.
                 tokenizer = AutoTokenizer.from_pretrained(source)
@@ -356,6 +359,19 @@ class HuggingFaceBackend:
                 del self._rows[(rows[i].digests, rows[i].ids[:-1])]
                 out[i] = state
         return [out[i] for i in rows]
+
+
+@contextmanager
+def _quiet_loading(quiet: bool) -> Iterator[None]:
+    """Without transformers' bar for weights that are already on disk; downloads keep theirs."""
+    shown = hf_logging.is_progress_bar_enabled()
+    if quiet:
+        hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet and shown:
+            hf_logging.enable_progress_bar()
 
 
 def _check_candidates(candidates: Sequence[str], paths: list[tuple[int, ...]]) -> None:

@@ -1,0 +1,83 @@
+"""A test set of whole pictures: held-out clean photographs, each distorted by one family at severities 1 to 5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mllm_iqa.errors import DataError
+from mllm_iqa.taxonomy import FAMILIES
+
+from .distortions import DISTORTIONS, apply
+from .sources import clean_sources, read_biq2021, read_bsds500, read_rgb
+
+WIDTH, HEIGHT = 512, 384
+
+SCHEMA = pa.schema(
+    [
+        ("pixels", pa.binary()),
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("source", pa.string()),
+        ("family", pa.string()),
+        ("kind", pa.string()),
+        ("distortion", pa.string()),
+        ("severity", pa.int8()),
+    ]
+)
+
+
+def _cut(image: np.ndarray) -> np.ndarray:
+    """The middle of a photograph at no more than 512x384, at native resolution."""
+    height, width = min(HEIGHT, image.shape[0]), min(WIDTH, image.shape[1])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
+
+
+def write_heldout(biq2021: Path, bsds500: Path, out: Path, *, per_family: int = 10, seed: int = 1) -> Path:
+    """Write the test set as one Parquet file: 12 families x `per_family` sources x 5 severities, and clean pictures.
+
+    Sources are validation photographs only; every family takes others in turn, and within a family its
+    implementations take turns. Each source used also appears undistorted once, with severity 0.
+
+    Raises:
+        DataError: fewer validation sources than `per_family`.
+    """
+    cv2.setNumThreads(1)
+    photos = read_biq2021(biq2021) + read_bsds500(bsds500)
+    sources = sorted((p.path for p in clean_sources(photos) if p.split == "val"), key=lambda p: p.name)
+    if len(sources) < per_family:
+        raise DataError(f"only {len(sources)} validation sources for {per_family} per family")
+    rng = np.random.default_rng(seed)
+    rng.shuffle(sources)  # type: ignore[arg-type]
+    rows: list[dict[str, object]] = []
+    used: list[Path] = []
+    for f, family in enumerate(FAMILIES):
+        names = [d.name for d in DISTORTIONS.values() if d.family == family]
+        for k in range(per_family):
+            path = sources[(f * per_family + k) % len(sources)]
+            if path not in used:
+                used.append(path)
+            image, name = _cut(read_rgb(path)), names[k % len(names)]
+            rows += [_row(apply(name, image, s, rng), path, family, name, s) for s in range(1, 6)]
+    rows += [_row(_cut(read_rgb(path)), path, "none", "none", 0) for path in used]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out)
+    return out
+
+
+def _row(image: np.ndarray, path: Path, family: str, name: str, severity: int) -> dict[str, object]:
+    return {
+        "pixels": image.tobytes(),
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "source": path.name,
+        "family": family,
+        "kind": DISTORTIONS[name].kind if name in DISTORTIONS else "none",
+        "distortion": name,
+        "severity": severity,
+    }

@@ -1,0 +1,252 @@
+"""Measure a model on held-out pictures: predict once into a file, then compute every figure from that file alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from mllm_iqa.assistant import Assistant
+from mllm_iqa.checkpoints import Card, IntervalCard, read_card, write_card
+from mllm_iqa.errors import DataError
+from mllm_iqa.images import load_image
+from mllm_iqa.levels import LEVELS
+from mllm_iqa.scoring import contradictions
+from mllm_iqa.taxonomy import FAMILIES
+
+from .metrics import Figure, bootstrap, plcc, srcc
+
+COVERAGE = 0.9
+
+
+def synthetic_items(path: Path) -> list[dict[str, Any]]:
+    """Rows of a test set written by `mllm-iqa data heldout`, pixels decoded."""
+    if not path.is_file():
+        raise DataError(f"{path}: not found; `mllm-iqa data heldout` writes it")
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        row["pixels"] = np.frombuffer(row["pixels"], np.uint8).reshape(row["height"], row["width"], 3)
+    return rows
+
+
+def photo_items(table: Path) -> list[dict[str, Any]]:
+    """Validation photographs of a bank's table with their human MOS."""
+    if not table.is_file():
+        raise DataError(f"{table}: not found; `mllm-iqa data build` writes it")
+    return [row for row in pq.read_table(table).to_pylist() if row["split"] == "val"]
+
+
+def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> Iterator[int]:
+    """Score everything into a JSON-lines file, going on after the rows that are already there; yields rows done."""
+    jobs: list[tuple[str, dict[str, Any]]] = [("synthetic", row) for row in synthetic_items(synthetic)]
+    jobs += [("photo", row) for row in photo_items(photos)]
+    done = len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0
+    with out.open("a", encoding="utf-8") as f:
+        for batch in _batched(jobs[done:], 8):
+            sources = [row["pixels"] if what == "synthetic" else row["path"] for what, row in batch]
+            for (what, row), result in zip(batch, assistant.score_many(sources), strict=True):
+                known = {k: v for k, v in row.items() if k != "pixels"}
+                f.write(json.dumps({"set": what, **known, "result": result.to_dict()}) + "\n")
+            f.flush()
+            done += len(batch)
+            yield done
+
+
+def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def figures(predictions: Path) -> dict[str, Any]:
+    """All figures of a predictions file, by name."""
+    rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
+    good = [r for r in rows if "mos" in r["result"]]
+    synthetic = [r for r in good if r["set"] == "synthetic"]
+    photos = [r for r in good if r["set"] == "photo"]
+    total = {s: sum(r["set"] == s for r in rows) for s in ("synthetic", "photo")}
+    return {
+        **_synthetic_figures(synthetic, total["synthetic"]),
+        **_photo_figures(photos, total["photo"]),
+        "explanations consistent": _share(
+            [not _inconsistent(r["result"]) for r in good], [_group(r) for r in good], len(rows)
+        ),
+    }
+
+
+def _group(row: dict[str, Any]) -> str:
+    return str(row.get("source") or row["path"])
+
+
+def _share(hits: list[bool], groups: list[str], total: int) -> Figure:
+    values = np.array(hits, dtype=float)
+    return bootstrap(lambda i: float(values[i].mean()), groups, total=total)
+
+
+def _inconsistent(result: dict[str, Any]) -> bool:
+    """Whether the text contradicts the number: another level, or a kind that is not among the findings."""
+    level = max(LEVELS, key=lambda w: result["levels"][w])
+    kinds = [f["kind"] for f in result["distortions"]]
+    wrong = [
+        w for w in contradictions(result["explanation"], level, kinds) if w in LEVELS or " " in w or w[0].isupper()
+    ]
+    return bool(wrong) or level not in result["explanation"]
+
+
+def _main(row: dict[str, Any]) -> dict[str, Any] | None:
+    found = row["result"]["distortions"]
+    return found[0] if found else None
+
+
+def _synthetic_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]:
+    damaged = [r for r in rows if r["severity"] > 0]
+    clean = [r for r in rows if r["severity"] == 0]
+    groups = [r["source"] for r in damaged]
+    family = [(_main(r) or {"family": "none"})["family"] == r["family"] for r in damaged]
+    any_hit = [r["family"] in [f["family"] for f in r["result"]["distortions"]] for r in damaged]
+    # Severity is judged where the model named the family at all; a miss would not say what it rates.
+    near, exact, severity_groups = [], [], []
+    for r, hit in zip(damaged, any_hit, strict=True):
+        if hit:
+            said = next(f["severity"] for f in r["result"]["distortions"] if f["family"] == r["family"])
+            near.append(abs(said - r["severity"]) <= 1)
+            exact.append(said == r["severity"])
+            severity_groups.append(r["source"])
+    ladders: dict[str, list[float]] = {f: [] for f in FAMILIES}
+    pairs, pair_groups = [], []
+    by_ladder: dict[tuple[str, str, str], dict[int, float]] = {}
+    for r in damaged:
+        by_ladder.setdefault((r["family"], r["source"], r["distortion"]), {})[r["severity"]] = r["result"]["mos"]
+    for (name, source, _), mos in by_ladder.items():
+        if len(mos) == 5:
+            ladders[name].append(-srcc(np.array([mos[s] for s in range(1, 6)]), np.arange(1, 6)))
+        for s in range(1, 4):
+            if s in mos and s + 2 in mos:
+                pairs.append(mos[s] > mos[s + 2])
+                pair_groups.append(source)
+    values = np.array([np.mean(v) for v in ladders.values() if v])
+    per_family = {
+        name: round(float(np.mean([h for h, r in zip(family, damaged, strict=True) if r["family"] == name])), 3)
+        for name in FAMILIES
+    }
+    within = {
+        name: round(
+            -srcc(
+                np.array([r["result"]["mos"] for r in damaged if r["family"] == name]),
+                np.array([r["severity"] for r in damaged if r["family"] == name]),
+            ),
+            3,
+        )
+        for name in FAMILIES
+    }
+    return {
+        "family top-1": _share(family, groups, total - len(clean)),
+        "family among findings": _share(any_hit, groups, total - len(clean)),
+        "severity within one": _share(near, severity_groups, len(damaged)),
+        "severity exact": _share(exact, severity_groups, len(damaged)),
+        "pairs two severities apart": _share(pairs, pair_groups, len(pairs)),
+        "ladder SRCC, mean over families": round(float(values.mean()), 3),
+        "SRCC of mos and severity within a family, mean": round(float(np.mean(list(within.values()))), 3),
+        "clean called clean": _share([_main(r) is None for r in clean], [r["source"] for r in clean], len(clean)),
+        "family top-1 by family": per_family,
+        "SRCC of mos and severity by family": within,
+    }
+
+
+def _photo_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]:
+    mos = np.array([r["result"]["mos"] for r in rows])
+    truth = np.array([r["mos"] for r in rows])
+    groups = [r["path"] for r in rows]
+    out: dict[str, Any] = {
+        "photographs SRCC": bootstrap(lambda i: srcc(mos[i], truth[i]), groups, total=total),
+        "photographs PLCC": bootstrap(lambda i: plcc(mos[i], truth[i]), groups, total=total),
+        "photographs RMSE": round(float(np.sqrt(((mos - truth) ** 2).mean())), 3),
+    }
+    subsets = sorted({r["subset"] for r in rows})
+    out["photographs SRCC by subset"] = {
+        s: round(srcc(mos[[r["subset"] == s for r in rows]], truth[[r["subset"] == s for r in rows]]), 3)
+        for s in subsets
+    }
+    covered = [
+        r["result"]["interval"]["low"] <= t <= r["result"]["interval"]["high"] for r, t in zip(rows, truth, strict=True)
+    ]
+    out["interval coverage"] = _share(covered, groups, total)
+    return out
+
+
+def interval_multiplier(rows: list[dict[str, Any]]) -> tuple[float, float, int]:
+    """Split-conformal multiplier of std on one half of the photographs, and its coverage on the other half.
+
+    Args:
+        rows: photo rows of a predictions file.
+
+    Returns:
+        (multiplier, coverage on the other half, size of the calibration half).
+    """
+    order = np.random.default_rng(0).permutation(len(rows))
+    ratio = np.array([abs(r["result"]["mos"] - r["mos"]) / r["result"]["std"] for r in rows])[order]
+    half = len(ratio) // 2
+    rank = min(half, int(np.ceil((half + 1) * COVERAGE)))
+    multiplier = float(np.sort(ratio[:half])[rank - 1])
+    return multiplier, float((ratio[half:] <= multiplier).mean()), half
+
+
+def record(folder: Path, predictions: Path, values: dict[str, Any], date: str) -> Card:
+    """Write figures and the interval's calibration into the card of a checkpoint; returns the new card.
+
+    The multiplier comes from one half of the validation photographs; the card says how often the other half was
+    covered.
+
+    Raises:
+        DataError: the folder has no card.
+    """
+    card = read_card(folder)
+    if card is None:
+        raise DataError(f"{folder}: no card.json to write the figures into")
+    rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
+    photos = [r for r in rows if r["set"] == "photo" and "mos" in r["result"]]
+    multiplier, covered, half = interval_multiplier(photos)
+    source = f"{half} held-out BIQ2021 photographs; covers {covered:.3f} of {len(photos) - half} others"
+    interval = IntervalCard(coverage=COVERAGE, multiplier=round(multiplier, 3), calibrated_on=source)
+    kept = {k: v for k, v in printable(values).items() if k != "interval coverage"}
+    results = {"command": "mllm-iqa eval heldout", "date": date, **kept}
+    new = card.model_copy(update={"results": results, "interval": interval})
+    write_card(folder, new)
+    return new
+
+
+def compare_figures(assistant: Assistant, synthetic: Path, *, pairs: int = 120, seed: int = 0) -> dict[str, Any]:
+    """Accuracy of the comparison prompt: same picture two severities apart, and different pictures of one family."""
+    rows = [r for r in synthetic_items(synthetic) if r["severity"] > 0]
+    rng = np.random.default_rng(seed)
+    same = [
+        (a, b)
+        for a, b in itertools.combinations(rows, 2)
+        if (a["source"], a["distortion"]) == (b["source"], b["distortion"]) and b["severity"] - a["severity"] == 2
+    ]
+    other = [
+        (a, b)
+        for a, b in itertools.combinations(rows, 2)
+        if a["source"] != b["source"] and a["distortion"] == b["distortion"] and b["severity"] - a["severity"] == 2
+    ]
+    out: dict[str, Any] = {}
+    for name, pool in (("same picture", same), ("different pictures", other)):
+        chosen = [pool[i] for i in rng.permutation(len(pool))[:pairs]]
+        right, flips, groups = [], [], []
+        for a, b in chosen:
+            result = assistant.compare(load_image(a["pixels"]), load_image(b["pixels"]), explain=False)
+            right.append(result.winner == "a")
+            flips.append(result.order_flip)
+            groups.append(a["source"])
+        out[f"comparison, {name} two severities apart"] = _share(right, groups, len(chosen))
+        out[f"order flips, {name}"] = _share(flips, groups, len(chosen))
+    return out
+
+
+def printable(values: dict[str, Any]) -> dict[str, Any]:
+    """Figures as plain JSON values."""
+    return {k: v.to_dict() if isinstance(v, Figure) else v for k, v in values.items()}
