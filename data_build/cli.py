@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
+
+from mllm_iqa.errors import ConfigError
 
 from .bank import BankPlan, build_bank
 from .heldout import write_heldout
@@ -34,14 +37,20 @@ def build(
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
 ) -> None:
     """Write distorted crops, the table of photographs, and templated conversations. A killed build goes on."""
-    sizes = tuple((int(side), int(count)) for side, count in (pair.split(":") for pair in shards.split(",")))
-    plan = BankPlan(sizes=sizes, seed=seed)
+    plan = BankPlan(sizes=_sizes(shards), seed=seed)
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("building", total=None)
         for path in chain(build_bank(biq2021, bsds500, out, plan=plan, workers=workers), build_scenes(out, seed=seed)):
             progress.update(task, advance=1, description=path.name)
     print(out)
+
+
+def _sizes(shards: str) -> tuple[tuple[int, int], ...]:
+    """(side, shards) pairs of "96:80,128:24"."""
+    if not re.fullmatch(r"[1-9]\d*:[1-9]\d*(,[1-9]\d*:[1-9]\d*)*", shards):
+        raise ConfigError(f"--shards must be side:shards pairs such as 96:80,128:24, got {shards!r}")
+    return tuple((int(side), int(count)) for side, count in (pair.split(":") for pair in shards.split(",")))
 
 
 @app.command()

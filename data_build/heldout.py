@@ -53,7 +53,7 @@ def write_heldout(biq2021: Path, bsds500: Path, out: Path, *, per_family: int = 
     if len(sources) < per_family:
         raise DataError(f"only {len(sources)} validation sources for {per_family} per family")
     rng = np.random.default_rng(seed)
-    rng.shuffle(sources)  # type: ignore[arg-type]
+    rng.shuffle(sources)
     rows: list[dict[str, object]] = []
     used: list[Path] = []
     for f, family in enumerate(FAMILIES):

@@ -57,7 +57,7 @@ def photo_scenes(table: Path, split: str, seed: int) -> Iterator[dict[str, objec
     rows = pq.read_table(table).to_pylist()
     mine = [i for i, row in enumerate(rows) if row["split"] == split]
     for round_ in range(PHOTO_ROUNDS):
-        rng = np.random.default_rng([seed, SPLITS.index(split), round_])  # type: ignore[arg-type]
+        rng = np.random.default_rng([seed, SPLITS.index(split), round_])
         order = rng.permutation(mine)
         for start in range(0, len(order) - PHOTOS_PER_SCENE + 1, PHOTOS_PER_SCENE):
             images = [int(i) for i in order[start : start + PHOTOS_PER_SCENE]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mllm_iqa.assistant import Assistant
 from mllm_iqa.checkpoints import Card, IntervalCard, read_card, write_card
 from mllm_iqa.errors import DataError
 from mllm_iqa.images import load_image
-from mllm_iqa.levels import LEVELS
+from mllm_iqa.levels import LEVELS, SEVERITIES
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILIES
 
@@ -28,7 +28,7 @@ def synthetic_items(path: Path) -> list[dict[str, Any]]:
     """Rows of a test set written by `mllm-iqa data heldout`, pixels decoded."""
     if not path.is_file():
         raise DataError(f"{path}: not found; `mllm-iqa data heldout` writes it")
-    rows = pq.read_table(path).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     for row in rows:
         row["pixels"] = np.frombuffer(row["pixels"], np.uint8).reshape(row["height"], row["width"], 3)
     return rows
@@ -42,10 +42,14 @@ def photo_items(table: Path) -> list[dict[str, Any]]:
 
 
 def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> Iterator[int]:
-    """Score everything into a JSON-lines file, going on after the rows that are already there; yields rows done."""
+    """Score everything into a JSON-lines file, going on after the rows that are already there; yields rows done.
+
+    Raises:
+        DataError: the rows that are already there come from another model.
+    """
     jobs: list[tuple[str, dict[str, Any]]] = [("synthetic", row) for row in synthetic_items(synthetic)]
     jobs += [("photo", row) for row in photo_items(photos)]
-    done = len(out.read_text(encoding="utf-8").splitlines()) if out.exists() else 0
+    done = _rows_done(out, assistant.backend.name)
     with out.open("a", encoding="utf-8") as f:
         for batch in _batched(jobs[done:], 8):
             sources = [row["pixels"] if what == "synthetic" else row["path"] for what, row in batch]
@@ -57,6 +61,21 @@ def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> I
             yield done
 
 
+def _rows_done(out: Path, model: str) -> int:
+    """How many rows a predictions file holds; a row that was cut off in the middle of writing is removed."""
+    if not out.exists():
+        return 0
+    written = out.read_bytes()
+    whole = written[: written.rfind(b"\n") + 1]
+    if len(whole) < len(written):
+        out.write_bytes(whole)
+    rows = [json.loads(line) for line in whole.splitlines()]
+    others = {r["result"]["model"] for r in rows if _scored(r)} - {model}
+    if others:
+        raise DataError(f"{out}: holds predictions of {', '.join(sorted(others))}, not of {model}; name another folder")
+    return len(rows)
+
+
 def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
@@ -65,17 +84,18 @@ def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
 def figures(predictions: Path) -> dict[str, Any]:
     """All figures of a predictions file, by name."""
     rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
-    good = [r for r in rows if "mos" in r["result"]]
-    synthetic = [r for r in good if r["set"] == "synthetic"]
-    photos = [r for r in good if r["set"] == "photo"]
-    total = {s: sum(r["set"] == s for r in rows) for s in ("synthetic", "photo")}
+    good = [r for r in rows if _scored(r)]
     return {
-        **_synthetic_figures(synthetic, total["synthetic"]),
-        **_photo_figures(photos, total["photo"]),
+        **_synthetic_figures([r for r in rows if r["set"] == "synthetic"]),
+        **_photo_figures([r for r in rows if r["set"] == "photo"]),
         "explanations consistent": _share(
             [not _inconsistent(r["result"]) for r in good], [_group(r) for r in good], len(rows)
         ),
     }
+
+
+def _scored(row: dict[str, Any]) -> bool:
+    return "mos" in row["result"]
 
 
 def _group(row: dict[str, Any]) -> str:
@@ -91,9 +111,8 @@ def _inconsistent(result: dict[str, Any]) -> bool:
     """Whether the text contradicts the number: another level, or a kind that is not among the findings."""
     level = max(LEVELS, key=lambda w: result["levels"][w])
     kinds = [f["kind"] for f in result["distortions"]]
-    wrong = [
-        w for w in contradictions(result["explanation"], level, kinds) if w in LEVELS or " " in w or w[0].isupper()
-    ]
+    # Severities stand in the sentence that states the findings.
+    wrong = [w for w in contradictions(result["explanation"], level, kinds) if w not in SEVERITIES]
     return bool(wrong) or level not in result["explanation"]
 
 
@@ -102,9 +121,16 @@ def _main(row: dict[str, Any]) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def _synthetic_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]:
-    damaged = [r for r in rows if r["severity"] > 0]
-    clean = [r for r in rows if r["severity"] == 0]
+def _mean(values: Sequence[float]) -> float:
+    """Arithmetic mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _synthetic_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    damaged = [r for r in rows if _scored(r) and r["severity"] > 0]
+    clean = [r for r in rows if _scored(r) and r["severity"] == 0]
+    total_clean = sum(r["severity"] == 0 for r in rows)
+    total = len(rows) - total_clean
     groups = [r["source"] for r in damaged]
     family = [(_main(r) or {"family": "none"})["family"] == r["family"] for r in damaged]
     any_hit = [r["family"] in [f["family"] for f in r["result"]["distortions"]] for r in damaged]
@@ -128,9 +154,8 @@ def _synthetic_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]
             if s in mos and s + 2 in mos:
                 pairs.append(mos[s] > mos[s + 2])
                 pair_groups.append(source)
-    values = np.array([np.mean(v) for v in ladders.values() if v])
     per_family = {
-        name: round(float(np.mean([h for h, r in zip(family, damaged, strict=True) if r["family"] == name])), 3)
+        name: round(_mean([h for h, r in zip(family, damaged, strict=True) if r["family"] == name]), 3)
         for name in FAMILIES
     }
     within = {
@@ -144,27 +169,28 @@ def _synthetic_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]
         for name in FAMILIES
     }
     return {
-        "family top-1": _share(family, groups, total - len(clean)),
-        "family among findings": _share(any_hit, groups, total - len(clean)),
-        "severity within one": _share(near, severity_groups, len(damaged)),
-        "severity exact": _share(exact, severity_groups, len(damaged)),
+        "family top-1": _share(family, groups, total),
+        "family among findings": _share(any_hit, groups, total),
+        "severity within one": _share(near, severity_groups, total),
+        "severity exact": _share(exact, severity_groups, total),
         "pairs two severities apart": _share(pairs, pair_groups, len(pairs)),
-        "ladder SRCC, mean over families": round(float(values.mean()), 3),
-        "SRCC of mos and severity within a family, mean": round(float(np.mean(list(within.values()))), 3),
-        "clean called clean": _share([_main(r) is None for r in clean], [r["source"] for r in clean], len(clean)),
+        "ladder SRCC, mean over families": round(_mean([_mean(v) for v in ladders.values() if v]), 3),
+        "SRCC of mos and severity within a family, mean": round(_mean(list(within.values())), 3),
+        "clean called clean": _share([_main(r) is None for r in clean], [r["source"] for r in clean], total_clean),
         "family top-1 by family": per_family,
         "SRCC of mos and severity by family": within,
     }
 
 
-def _photo_figures(rows: list[dict[str, Any]], total: int) -> dict[str, Any]:
+def _photo_figures(photos: list[dict[str, Any]]) -> dict[str, Any]:
+    rows, total = [r for r in photos if _scored(r)], len(photos)
     mos = np.array([r["result"]["mos"] for r in rows])
     truth = np.array([r["mos"] for r in rows])
     groups = [r["path"] for r in rows]
     out: dict[str, Any] = {
         "photographs SRCC": bootstrap(lambda i: srcc(mos[i], truth[i]), groups, total=total),
         "photographs PLCC": bootstrap(lambda i: plcc(mos[i], truth[i]), groups, total=total),
-        "photographs RMSE": round(float(np.sqrt(((mos - truth) ** 2).mean())), 3),
+        "photographs RMSE": round(float(np.sqrt(_mean((mos - truth) ** 2))), 3),
     }
     subsets = sorted({r["subset"] for r in rows})
     out["photographs SRCC by subset"] = {
@@ -248,5 +274,13 @@ def compare_figures(assistant: Assistant, synthetic: Path, *, pairs: int = 120, 
 
 
 def printable(values: dict[str, Any]) -> dict[str, Any]:
-    """Figures as plain JSON values."""
-    return {k: v.to_dict() if isinstance(v, Figure) else v for k, v in values.items()}
+    """Figures as plain JSON values; what is undefined (NaN) is None."""
+    return {k: _plain(v) for k, v in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Figure):
+        return printable(value.to_dict())
+    if isinstance(value, dict):
+        return printable(value)
+    return None if isinstance(value, float) and np.isnan(value) else value

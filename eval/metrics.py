@@ -59,8 +59,10 @@ def bootstrap(
         seed: of the resampling.
 
     Returns:
-        The figure; rounds in which the statistic is NaN are left out.
+        The figure; rounds in which the statistic is NaN are left out. Value and interval are NaN without items.
     """
+    if not groups:
+        return Figure(float("nan"), float("nan"), float("nan"), 0, total)
     names = np.array(groups)
     members = [np.flatnonzero(names == g) for g in dict.fromkeys(groups)]
     rng = np.random.default_rng(seed)
@@ -68,5 +70,6 @@ def bootstrap(
         statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
         for _ in range(rounds)
     ]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    defined = [v for v in values if not np.isnan(v)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if defined else (np.nan, np.nan)
     return Figure(statistic(np.arange(len(groups))), float(low), float(high), len(groups), total)

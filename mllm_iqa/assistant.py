@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from . import registry
 from .backends.base import Backend, Conversation, Turn
@@ -298,8 +298,8 @@ class Assistant:
     ) -> list[str]:
         """An explanation for each picture: its level and findings as read, then what the model says about them.
 
-        The generated part is conditioned on both; a sentence of it that names another level or a kind that was not
-        found is left out.
+        The generated part is conditioned on both; a sentence of it that names another level, or names or describes a
+        kind that was not found, is left out; so is, from a model trained on templates, one that is no template.
         """
         rate, reason = load_prompt("rate.v1"), load_prompt("reason.v1")
         asked, heads = [], []
@@ -313,9 +313,39 @@ class Assistant:
             heads.append(rate.answer_prefix + spoken)
         said = self.backend.generate(asked, max_new_tokens=_REASON_TOKENS)
         return [
-            f"{head} {consistent_text(text, level, [f.kind for f in found])}".strip()
+            f"{head} {self._checked(text, level, found)}".strip()
             for head, text, level, found in zip(heads, said, levels, findings, strict=True)
         ]
+
+    def _checked(self, text: str, level: str, findings: Sequence[Finding]) -> str:
+        """The sentences of a generated text that agree with the result and, from a model of templates, are whole."""
+        templated = self.card is not None and "effects.v1" in self.card.prompts
+        return consistent_text(
+            text,
+            level,
+            [f.kind for f in findings],
+            foreign=_effects(None) - _effects(findings),
+            only=_effects(findings) | _remarks(level) if templated else None,
+        )
+
+
+def _effects(findings: Sequence[Finding] | None) -> frozenset[str]:
+    """Sentences that describe what the kinds of these findings (None = all kinds) do to a picture."""
+    phrases = load_prompt("effects.v1").phrases
+    kinds = None if findings is None else {f.kind for f in findings}
+    return frozenset(
+        s for key, words in phrases.items() if kinds is None or key.rsplit("/", 1)[0] in kinds for s in words
+    )
+
+
+@cache
+def _remarks(level: str) -> frozenset[str]:
+    """Sentences on the look of a picture, and on what its level means to a viewer."""
+    look, reason = load_prompt("appearance.v1"), load_prompt("reason.v1")
+    parts = ("brightness", "contrast", "color")
+    choices = [[w[0] for key, w in look.phrases.items() if key.startswith(f"{part}/")] for part in parts]
+    looks = (look.phrase("sentence", **dict(zip(parts, c, strict=True))) for c in itertools.product(*choices))
+    return frozenset([*looks, *(words.strip() for words in reason.wordings(level))])
 
 
 def _words(findings: Sequence[Finding]) -> str:

@@ -60,7 +60,7 @@ def resolve(model: str) -> str:
     """
     if model in MODELS:
         return MODELS[model].source
-    if Path(model).is_dir():
+    if model and Path(model).is_dir():  # Path("") is the current folder
         return model
     if model.startswith((".", "/", "~")) or "/" not in model:
         known = ", ".join(MODELS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -75,15 +75,20 @@ def winner_of(forward: np.ndarray, backward: np.ndarray) -> tuple[Winner, dict[s
 
     Returns:
         The winner, probabilities of "a", "b" and "tie" averaged over the orders, and whether the orders disagreed.
+        Exchanging the arguments exchanges "a" and "b" and changes nothing else; a picture ties with itself.
     """
     orders: list[dict[str, float]] = [
         {"a": float(forward[0]), "b": float(forward[1]), "tie": float(forward[2])},
         {"a": float(backward[1]), "b": float(backward[0]), "tie": float(backward[2])},
     ]
     mean = {key: (orders[0][key] + orders[1][key]) / 2 for key in orders[0]}
+    return _most_probable(mean), mean, _most_probable(orders[0]) != _most_probable(orders[1])
+
+
+def _most_probable(probs: dict[str, float]) -> Winner:
+    """The winner of one set of probabilities; exactly equal ones for "a" and "b" are a tie, whatever that one's own."""
     names: tuple[Winner, ...] = ("a", "b", "tie")
-    winners = [max(names, key=lambda w: order[w]) for order in orders]
-    return max(names, key=lambda w: mean[w]), mean, winners[0] != winners[1]
+    return "tie" if probs["a"] == probs["b"] else max(names, key=lambda w: probs[w])
 
 
 def geometric_mean(probabilities: Sequence[float]) -> float:
@@ -109,7 +114,18 @@ def contradictions(sentence: str, level: str, kinds: Sequence[str]) -> list[str]
     return wrong + [w for w in SEVERITIES if w in words]
 
 
-def consistent_text(text: str, level: str, kinds: Sequence[str]) -> str:
-    """The text without the sentences that contradict the result (see `contradictions`), and without a cut-off end."""
-    sentences = re.findall(r"[^.!?]+[.!?]", text)
-    return " ".join(s.strip() for s in sentences if not contradictions(s, level, kinds))
+def consistent_text(
+    text: str, level: str, kinds: Sequence[str], *, foreign: Set[str] = frozenset(), only: Set[str] | None = None
+) -> str:
+    """The text without the sentences that contradict the result, and without a cut-off end.
+
+    Args:
+        text: any text.
+        level: the level it may name.
+        kinds: the kinds it may name; see `contradictions`.
+        foreign: whole sentences that must not stand in it (what other distortions do to a picture).
+        only: if given, the only sentences that may stand in it.
+    """
+    sentences = [s.strip() for s in re.findall(r"[^.!?]+[.!?]", text)]
+    known = [s for s in sentences if s not in foreign and (only is None or s in only)]
+    return " ".join(s for s in known if not contradictions(s, level, kinds))

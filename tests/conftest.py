@@ -19,3 +19,72 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared photographs and labels are not here (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Qwen3-VL of the true class at toy size with nano's tokenizer and random weights, large enough to matter."""
+    import torch
+    from mllm_iqa.train.nano_model import SPECIAL
+    from mllm_iqa.train.nano_tokenizer import build_tokenizer
+    from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    from mllm_iqa.checkpoints import Card, IntervalCard, sha256_of, write_card
+
+    folder = tmp_path_factory.mktemp("tiny-qwen3-vl")
+    tokenizer = build_tokenizer()
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e4,
+            "mrope_section": [6, 5, 5],
+            "mrope_interleaved": True,
+        },
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": 0.2,
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_heads": 2,
+        "out_hidden_size": 64,
+        "num_position_embeddings": 64,
+        "deepstack_visual_indexes": [0],
+        "initializer_range": 0.1,
+    }
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in SPECIAL.items()}
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
+    torch.manual_seed(0)
+    model = Qwen3VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder)
+    card = Card(
+        name="tiny",
+        version="0",
+        licence="Apache-2.0",
+        base_model=None,
+        languages=("en",),
+        max_pixels=128 * 128,
+        prompts=("rate.v1",),
+        training_data=(),
+        recipe="random weights",
+        results={},
+        interval=IntervalCard(coverage=0.8, multiplier=0.5, calibrated_on="nothing"),
+        sha256={"model.safetensors": sha256_of(folder / "model.safetensors")},
+    )
+    write_card(folder, card)
+    return folder

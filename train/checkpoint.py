@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,12 @@ def write_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     half = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     half.pop("lm_head.weight", None)  # tied to the embedding
-    model.config.dtype = torch.float16
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder, state_dict=half)
+    config = copy.deepcopy(model.config)  # as saved it names the model's own dtype, not that of the weights written
+    config.dtype = torch.float16
+    config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     # Sizes are pixel counts, despite their names.
     size = {"shortest_edge": 32 * 32, "longest_edge": max_pixels}

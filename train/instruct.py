@@ -132,7 +132,12 @@ def collate(
     """
     per_image = pixels.shape[1] * pixels.shape[2] // 32**2
     rows: list[tuple[list[int], list[int]]] = []
-    images, read_rows, read_at, targets, mos_rows, mos = [], [], [], [], [], []
+    images: list[tuple[int, ...]] = []
+    read_rows: list[int] = []
+    read_at: list[int] = []
+    targets: list[dict[int, float]] = []
+    mos_rows: list[int] = []
+    mos: list[float] = []
     for indices, conversations in scenes:
         count = min(CONVERSATIONS_PER_SCENE if photo_mos is None else 14, len(conversations))
         for k in rng.choice(len(conversations), size=count, replace=False):
@@ -253,7 +258,7 @@ def instruct(
     choices = np.random.default_rng(seed + 1).choice(len(MIX), size=plan.steps, p=[share for *_, share in MIX])
 
     def make_batch(number: int) -> InstructBatch:
-        choice = choices[number]
+        choice = int(choices[number])
         return kinds[choice].batch(int((choices[:number] == choice).sum()), tokenizer)
 
     def step_loss(batch: InstructBatch) -> tuple[torch.Tensor, dict[str, float]]:

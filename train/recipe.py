@@ -75,7 +75,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _mistake(place: tuple[int | str, ...], message: str, kind: str) -> str:
-    where = ".".join(map(str, place))
+    where = ".".join(map(str, place)) or "recipe"
     if kind != "extra_forbidden":
         return f"{where}: {message}"
     known = StagePlan.model_fields if len(place) > 1 else Recipe.model_fields

@@ -12,12 +12,13 @@ import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 from transformers.utils import logging as hf_logging
@@ -31,17 +32,35 @@ _QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _DEFAULT_MAX_PIXELS = 1_048_576
 _CACHED_ROWS = 64
 _CACHED_PICTURES = 64
+# Said aloud: left unsaid, transformers asks on a terminal whether to run the code a checkpoint brings.
+_SAFE: dict[str, Any] = dict(trust_remote_code=False)
+# Rows in one pass: whole conversations with pictures, and single tokens that go on from cached ones.
+_ROWS_FROM_START, _ROWS_CONTINUED = 16, 64
 
 KeyValues = list[tuple[torch.Tensor, torch.Tensor]]
+_Key = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A conversation as the model reads it: token ids and its pictures, and the key of its cache entries."""
+    """A conversation as the model reads it: token ids, pictures and their digests.
+
+    `inputs` is what the processor of a model outside the Qwen families made of the pictures.
+    """
 
     ids: tuple[int, ...]
     pictures: tuple[Picture, ...]
     digests: tuple[str, ...]
+    inputs: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def key(self) -> _Key:
+        """What equal rows share."""
+        return self.digests, self.ids
+
+    def grown(self, ids: tuple[int, ...]) -> _Row:
+        """The same row with more tokens at its end."""
+        return replace(self, ids=self.ids + ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,10 @@ class _State:
 
 
 class HuggingFaceBackend:
-    """One loaded model. Use `load`; the constructor takes parts that are already there."""
+    """One loaded model. Use `load`; the constructor takes parts that are already there.
+
+    `image_processor` is the image processor of a Qwen family, and the whole processor of any other model.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any, *, name: str, card: Card | None) -> None:
         self.model = model.eval()
@@ -63,8 +85,9 @@ class HuggingFaceBackend:
         self._name = name
         self._is_qwen = model.config.model_type in _QWEN_FAMILIES
         self._shares_vision = model.config.model_type == "qwen3_vl"
-        self._rows: OrderedDict[tuple[Any, ...], _State] = OrderedDict()
+        self._rows: OrderedDict[_Key, _State] = OrderedDict()
         self._pictures: OrderedDict[str, Any] = OrderedDict()
+        self._template = image_processor if getattr(image_processor, "chat_template", None) else tokenizer
         self._multiple = image_processor.patch_size * image_processor.merge_size if self._is_qwen else 1
         self._ends = _end_tokens(model, tokenizer)
         if self._shares_vision and model.device.type == "cpu":
@@ -84,7 +107,7 @@ class HuggingFaceBackend:
         Raises:
             CheckpointError: nothing loadable there, or weights that differ from the card; one sentence.
         """
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        place = _place(device)
         kind = getattr(torch, dtype if dtype != "auto" else ("float32" if place.type == "cpu" else "bfloat16"), None)
         if not isinstance(kind, torch.dtype):
             raise CheckpointError(f"{dtype!r} is not a torch dtype")
@@ -93,17 +116,22 @@ class HuggingFaceBackend:
         if card is not None:
             verify(folder, card)
         try:
-            config = AutoConfig.from_pretrained(source)
+            config = AutoConfig.from_pretrained(source, **_SAFE)
             with _quiet_loading(folder.is_dir()):
-                model = AutoModelForImageTextToText.from_pretrained(source, dtype=kind, attn_implementation="sdpa")
+                model: Any = AutoModelForImageTextToText.from_pretrained(
+                    source, dtype=kind, attn_implementation="sdpa", use_safetensors=True, **_SAFE
+                )
+            if config.model_type not in _QWEN_FAMILIES and hasattr(getattr(model, "model", None), "get_rope_index"):
+                # Its positions depend on the pictures, and it keeps those of the last prefill to itself.
+                raise CheckpointError(f"{source}: models of type {config.model_type!r} are not supported")
             if config.model_type in _QWEN_FAMILIES:
                 # The family's AutoProcessor wants torchvision for videos, which pictures do not need.
-                tokenizer = AutoTokenizer.from_pretrained(source)
-                images = AutoImageProcessor.from_pretrained(source, backend="pil")
+                tokenizer = AutoTokenizer.from_pretrained(source, **_SAFE)
+                images = AutoImageProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
             else:
-                images = AutoProcessor.from_pretrained(source, backend="pil")
+                images = AutoProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
                 tokenizer = images.tokenizer
-        except (OSError, ValueError, ImportError, KeyError) as error:
+        except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
             raise CheckpointError(_reason(source, error)) from error
         name = f"{card.name} {card.version}" if card is not None else source
         return cls(model.to(place), tokenizer, images, name=name, card=card)
@@ -126,20 +154,22 @@ class HuggingFaceBackend:
     def continuation_logprobs(self, conversations: Sequence[Conversation], candidates: Sequence[str]) -> np.ndarray:
         """See `Backend`. A candidate of several tokens is scored whole: the sum over its tokens."""
         rows = [self._row(c) for c in conversations]
-        paths = [self._candidate_ids(conversations[0], word) for word in candidates] if conversations else []
-        _check_candidates(candidates, paths)
-        # Every proper beginning of a candidate is a place where a next-token distribution is needed.
-        stems = sorted({path[:n] for path in paths for n in range(1, len(path))}, key=len)
+        befores = [c.turns[-1].text if c.turns[-1].role == "assistant" else "" for c in conversations]
+        paths_after = {before: self._candidate_ids(before, candidates) for before in set(befores)}
         states = self._advance(rows)
         out = np.empty((len(rows), len(candidates)))
         after: list[dict[tuple[int, ...], torch.Tensor]] = [{(): s.logprobs} for s in states]
+        # Every proper beginning of a candidate is a place where a next-token distribution is needed.
         wanted = [
-            (i, stem, _Row(row.ids + stem, row.pictures, row.digests)) for i, row in enumerate(rows) for stem in stems
+            (i, stem)
+            for i, before in enumerate(befores)
+            for stem in sorted({path[:n] for path in paths_after[before] for n in range(1, len(path))}, key=len)
         ]
-        for (i, stem, _), state in zip(wanted, self._advance([r for *_, r in wanted], keep=False), strict=True):
+        grown = [rows[i].grown(stem) for i, stem in wanted]
+        for (i, stem), state in zip(wanted, self._advance(grown, keep=False), strict=True):
             after[i][stem] = state.logprobs
-        for i in range(len(rows)):
-            for j, path in enumerate(paths):
+        for i, before in enumerate(befores):
+            for j, path in enumerate(paths_after[before]):
                 out[i, j] = sum(float(after[i][path[:n]][token]) for n, token in enumerate(path))
         return out
 
@@ -160,6 +190,9 @@ class HuggingFaceBackend:
             if not text.endswith("\ufffd"):
                 yield text[len(shown) :]
                 shown = text
+        rest = self.tokenizer.decode(ids, skip_special_tokens=True)[len(shown) :]
+        if rest:  # it ended in the middle of a character
+            yield rest
 
     # From conversations to token rows.
 
@@ -171,10 +204,9 @@ class HuggingFaceBackend:
                 parts += [{"type": "image"} for _ in conversation.pictures]
             messages.append({"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]})
         speaks = conversation.turns[-1].role == "assistant"
-        last = messages.pop() if speaks else None
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        if last is not None:
-            text += conversation.turns[-1].text
+        text = self._template.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=not speaks, continue_final_message=speaks
+        )
         digests = tuple(
             hashlib.sha256(p.pixels.tobytes() + str(p.pixels.shape).encode()).hexdigest() for p in conversation.pictures
         )
@@ -187,74 +219,93 @@ class HuggingFaceBackend:
                 for picture, piece in zip(conversation.pictures, pieces[1:], strict=True)
             )
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:
-            ids = self.image_processor(
-                text=text, images=[p.pixels for p in conversation.pictures] or None, add_special_tokens=False
-            )["input_ids"][0]
-        return _Row(tuple(int(i) for i in ids), conversation.pictures, digests)
+            return _Row(tuple(ids), conversation.pictures, digests)
+        bos = self.tokenizer.bos_token
+        made = self.image_processor(
+            text=[text],
+            images=[p.pixels for p in conversation.pictures] or None,
+            add_special_tokens=bos is None or not text.startswith(bos),
+            return_tensors="pt",
+        )
+        ids = made.pop("input_ids")[0].tolist()
+        made.pop("attention_mask", None)
+        return _Row(tuple(ids), conversation.pictures, digests, dict(made))
 
     def _tokens_of(self, picture: Picture) -> int:
         height, width = (-(-side // self._multiple) for side in picture.pixels.shape[:2])
         return int(height * width)
 
-    def _candidate_ids(self, conversation: Conversation, word: str) -> tuple[int, ...]:
-        """Tokens of a candidate as they come after the conversation's own text."""
-        before = conversation.turns[-1].text if conversation.turns[-1].role == "assistant" else ""
-        joined = self.tokenizer(before + word, add_special_tokens=False)["input_ids"]
+    def _candidate_ids(self, before: str, candidates: Sequence[str]) -> list[tuple[int, ...]]:
+        """Tokens of each candidate as they come after the words before it."""
         start = self.tokenizer(before, add_special_tokens=False)["input_ids"] if before else []
-        if joined[: len(start)] != start:
-            raise PromptError(f"{word!r} melts into the words before it with this tokenizer: {before[-20:]!r}")
-        return tuple(joined[len(start) :])
+        paths = []
+        for word in candidates:
+            joined = self.tokenizer(before + word, add_special_tokens=False)["input_ids"]
+            if joined[: len(start)] != start:
+                raise PromptError(f"{word!r} melts into the words before it with this tokenizer: {before[-20:]!r}")
+            paths.append(tuple(joined[len(start) :]))
+        _check_candidates(candidates, paths)
+        return paths
 
     # Passes.
 
     @torch.inference_mode()
     def _advance(self, rows: list[_Row], *, keep: bool = True) -> list[_State]:
         """The state after each row, from the longest cached beginning; rows of equal shape share a pass."""
-        states: list[_State | None] = [self._cached(row, len(row.ids)) for row in rows]
-        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for i, row in enumerate(rows):
-            if states[i] is None:
-                shapes = tuple(p.pixels.shape for p in row.pictures)
-                groups[(self._known(row), len(row.ids), shapes)].append(i)
+        states = {row.key: self._rows[row.key] for row in rows if row.key in self._rows}
+        # Beginnings are held here from the start: what a pass leaves behind may push them out of the cache.
+        beginnings: dict[_Key, _State] = {}
+        groups: dict[tuple[Any, ...], list[_Row]] = defaultdict(list)
+        for row in {row.key: row for row in rows if row.key not in states}.values():
+            known, state = self._beginning(row)
+            if state is not None:
+                beginnings[row.key] = state
+            groups[(known, len(row.ids), tuple(p.pixels.shape for p in row.pictures))].append(row)
         for (known, _, _), members in groups.items():
-            for start in range(0, len(members), 256 if known else 16):
-                part = members[start : start + (256 if known else 16)]
-                for i, state in zip(part, self._pass([rows[i] for i in part], known), strict=True):
-                    states[i] = state
+            size = _ROWS_CONTINUED if known else _ROWS_FROM_START
+            for start in range(0, len(members), size):
+                part = members[start : start + size]
+                past = [beginnings[row.key] for row in part] if known else []
+                for row, state in zip(part, self._pass(part, known, past), strict=True):
+                    states[row.key] = state
                     if keep:
-                        self._remember(rows[i], state)
-        return [s for s in states if s is not None]
+                        self._remember(row, state)
+        return [states[row.key] for row in rows]
 
-    def _pass(self, rows: list[_Row], known: int) -> list[_State]:
+    def _pass(self, rows: list[_Row], known: int, past: list[_State]) -> list[_State]:
+        """The states after rows of one shape, from those after their first `known` tokens (0: from the start)."""
         ids = torch.tensor([row.ids for row in rows], device=self.model.device)
         inputs: dict[str, Any] = {"use_cache": True, "logits_to_keep": 1}
         if self._is_qwen:
             inputs["position_ids"] = self._positions(rows[0], ids)[:, :, known:]
         if known:
-            states = [self._cached(row, known) for row in rows]
-            past = [s.keys_values for s in states if s is not None]
+            layers = zip(*(state.keys_values for state in past), strict=True)
             inputs["past_key_values"] = DynamicCache(
-                [
-                    (torch.cat([kv[layer][0] for kv in past]), torch.cat([kv[layer][1] for kv in past]))
-                    for layer in range(len(past[0]))
-                ]
+                [(torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers]
             )
         else:
             inputs.update(self._pixels(rows))
             if self._is_qwen:
-                inputs["mm_token_type_ids"] = (ids == self.model.config.image_token_id).long()
+                inputs["mm_token_type_ids"] = self._types(rows[0], ids)
         out = self.model(input_ids=ids[:, known:], **inputs)
         logprobs = torch.log_softmax(out.logits[:, -1].float(), dim=-1).cpu()
-        layers = [(layer.keys, layer.values) for layer in out.past_key_values.layers]
-        return [_State([(k[i : i + 1], v[i : i + 1]) for k, v in layers], logprobs[i]) for i in range(len(rows))]
+        kept = [(layer.keys, layer.values) for layer in out.past_key_values.layers if hasattr(layer, "keys")]
+        if len(kept) < len(out.past_key_values.layers) or any(k.shape[-2] != ids.shape[1] for k, _ in kept):
+            raise BackendError(f"{self.name}: its layers do not keep every token's key, which this engine needs")
+        return [_State([(k[i : i + 1], v[i : i + 1]) for k, v in kept], logprobs[i]) for i in range(len(rows))]
 
     def _positions(self, row: _Row, ids: torch.Tensor) -> torch.Tensor:
         """Three-axis rotary positions (3, N, T) of rows that share one shape."""
         grid = self._grid(row)
-        types = (ids[:1] == self.model.config.image_token_id).long()
+        types = self._types(row, ids[:1])
+        positions: torch.Tensor
         positions, _ = self.model.model.get_rope_index(ids[:1], mm_token_type_ids=types, image_grid_thw=grid)
         return positions.expand(-1, len(ids), -1)
+
+    def _types(self, row: _Row, ids: torch.Tensor) -> torch.Tensor:
+        """1 where a picture's token stands, else 0. Pictures come first; a later token of theirs is only a word."""
+        places: torch.Tensor = ids == self.model.config.image_token_id
+        return (places & (places.cumsum(dim=1) <= sum(map(self._tokens_of, row.pictures)))).long()
 
     def _grid(self, row: _Row) -> torch.Tensor | None:
         if not row.pictures:
@@ -269,8 +320,8 @@ class HuggingFaceBackend:
         if not pictures:
             return {}
         if not self._is_qwen:
-            made = self.image_processor.image_processor([p.pixels for p in pictures], return_tensors="pt")
-            return {k: v.to(self.model.device) for k, v in made.items() if isinstance(v, torch.Tensor)}
+            made = {k: torch.cat([row.inputs[k] for row in rows]).to(self.model.device) for k in rows[0].inputs}
+            return {k: v.to(self.model.dtype) if v.is_floating_point() else v for k, v in made.items()}
         grid = torch.cat([g for g in (self._grid(row) for row in rows) if g is not None])
         if not self._shares_vision:
             return {"pixel_values": self._patches(pictures), "image_grid_thw": grid}
@@ -312,20 +363,17 @@ class HuggingFaceBackend:
 
     # The prefix cache.
 
-    def _known(self, row: _Row) -> int:
-        """Length of the longest cached proper beginning of a row."""
-        for key in reversed(self._rows):
-            digests, ids = key
-            if digests == row.digests and len(ids) < len(row.ids) and row.ids[: len(ids)] == ids:
-                return len(ids)
-        return 0
-
-    def _cached(self, row: _Row, length: int) -> _State | None:
-        return self._rows.get((row.digests, row.ids[:length]))
+    def _beginning(self, row: _Row) -> tuple[int, _State | None]:
+        """Length and state of the longest cached proper beginning of a row; 0 and None without one."""
+        longest, found = 0, None
+        for (digests, ids), state in self._rows.items():
+            if longest < len(ids) < len(row.ids) and digests == row.digests and row.ids[: len(ids)] == ids:
+                longest, found = len(ids), state
+        return longest, found
 
     def _remember(self, row: _Row, state: _State) -> None:
-        self._rows[(row.digests, row.ids)] = state
-        self._rows.move_to_end((row.digests, row.ids))
+        self._rows[row.key] = state
+        self._rows.move_to_end(row.key)
         while len(self._rows) > _CACHED_ROWS:
             self._rows.popitem(last=False)
 
@@ -340,7 +388,7 @@ class HuggingFaceBackend:
                 return
             for i in live:
                 yield i, chosen[i]
-            grown = {i: _Row((*row.ids, chosen[i]), row.pictures, row.digests) for i, row in live.items()}
+            grown = {i: row.grown((chosen[i],)) for i, row in live.items()}
             states = dict(zip(grown, self._step(grown, states), strict=True))
             live = grown
 
@@ -351,13 +399,9 @@ class HuggingFaceBackend:
         for i, row in rows.items():
             groups[(len(row.ids), tuple(p.pixels.shape for p in row.pictures))].append(i)
         out: dict[int, _State] = {}
-        for members in groups.values():
-            for i in members:
-                self._rows[(rows[i].digests, rows[i].ids[:-1])] = states[i]
-            passed = self._pass([rows[i] for i in members], len(rows[members[0]].ids) - 1)
-            for i, state in zip(members, passed, strict=True):
-                del self._rows[(rows[i].digests, rows[i].ids[:-1])]
-                out[i] = state
+        for (length, _), members in groups.items():
+            passed = self._pass([rows[i] for i in members], length - 1, [states[i] for i in members])
+            out.update(zip(members, passed, strict=True))
         return [out[i] for i in rows]
 
 
@@ -366,12 +410,24 @@ def _quiet_loading(quiet: bool) -> Iterator[None]:
     """Without transformers' bar for weights that are already on disk; downloads keep theirs."""
     shown = hf_logging.is_progress_bar_enabled()
     if quiet:
-        hf_logging.disable_progress_bar()
+        hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if quiet and shown:
-            hf_logging.enable_progress_bar()
+            hf_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _place(device: str) -> torch.device:
+    """The torch device of that name; a BackendError says that it is not here."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:  # torch raises the latter where it was built without CUDA
+        raise BackendError(f"no device {device!r} here: {str(error).splitlines()[0]}") from error
+    return place
 
 
 def _check_candidates(candidates: Sequence[str], paths: list[tuple[int, ...]]) -> None:

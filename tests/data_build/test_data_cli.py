@@ -1,0 +1,84 @@
+"""`mllm-iqa data`: a small bank with its scenes and a held-out set, and what is refused in one line."""
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from mllm_iqa.data_build import cli as data_cli
+from mllm_iqa.data_build.bank import BankPlan
+
+from mllm_iqa.cli import main
+from mllm_iqa.taxonomy import FAMILIES
+
+
+@pytest.fixture
+def given(photo_folders: dict[str, Path]) -> list[str]:
+    return [part for name, folder in photo_folders.items() for part in (f"--{name}", str(folder))]
+
+
+def test_build_writes_the_bank_and_its_scenes_and_a_second_time_keeps_them(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data_cli, "BankPlan", partial(BankPlan, groups_per_shard=2))  # 500 take too long for a test
+    out = tmp_path / "bank"
+    command = ["data", "build", str(out), *given, "--shards", "32:2,48:1", "--workers", "1", "--seed", "5"]
+    assert main(command) == 0
+    assert capsys.readouterr() == (f"{out}\n", "")
+    shards = {
+        *("train-32px-0000.parquet", "train-32px-0001.parquet", "val-32px-0000.parquet"),
+        *("train-48px-0000.parquet", "val-48px-0000.parquet"),
+    }
+    photos = {"photos.parquet", "instruct-train-photos.parquet", "instruct-val-photos.parquet"}
+    assert {p.name for p in out.iterdir()} == shards | {f"instruct-{s}" for s in shards} | photos
+    written = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.iterdir() if p.name != "photos.parquet"}
+
+    assert main(command) == 0
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.iterdir() if p.name in written} == written
+
+
+def test_heldout_writes_one_file(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "heldout.parquet"
+    assert main(["data", "heldout", str(out), *given, "--per-family", "1"]) == 0
+    assert capsys.readouterr() == (f"{out}\n", "")
+    severities = pq.read_table(out)["severity"].to_pylist()
+    assert [severities.count(s) for s in range(6)] == [3, *[len(FAMILIES)] * 5]
+
+
+@pytest.mark.parametrize("shards", ["96", "96:", "96:x", "0:1", "96:0", "96:1,", "96:1;128:1", ""])
+def test_shards_that_are_no_pairs_are_refused(
+    shards: str, given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "build", str(tmp_path / "bank"), *given, "--shards", shards]) == 2
+    err = capsys.readouterr().err
+    assert err == f"mllm-iqa: error: --shards must be side:shards pairs such as 96:80,128:24, got {shards!r}\n"
+    assert not (tmp_path / "bank").exists()
+
+
+@pytest.mark.parametrize("command", ["build", "heldout"])
+def test_a_missing_folder_is_named_in_one_line(
+    command: str, photo_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--biq2021", str(tmp_path / "absent"), "--bsds500", str(photo_folders["bsds500"])]
+    assert main(["data", command, str(tmp_path / "out"), *folders]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"mllm-iqa: error: {tmp_path / 'absent' / 'labels.csv'}: not found")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["build", "out"], ["heldout", "out", "--per-family", "0"], ["biuld"], ["build", "out", "--sede", "1"]]
+)
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert err
+
+
+def test_help_tells_what_the_commands_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "build" in out
+    assert "heldout" in out

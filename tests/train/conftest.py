@@ -1,0 +1,42 @@
+"""A bank small enough to train on in a test, and nano's own tokenizer."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from mllm_iqa.data_build.bank import SCHEMA, shard_rows, write_photos
+from mllm_iqa.data_build.scenes import build_scenes
+from mllm_iqa.data_build.sources import Photo
+from mllm_iqa.train.nano_tokenizer import build_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+
+@pytest.fixture(scope="session")
+def nano_tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank with scenes: one train shard of four groups for each of nano's sides, sixteen train photographs."""
+    folder = tmp_path_factory.mktemp("tiny-bank")
+    rng = np.random.default_rng(0)
+
+    def textured(side: int) -> np.ndarray:
+        noise = cv2.GaussianBlur(rng.standard_normal((side, side, 3), dtype=np.float32), (0, 0), 3.0)
+        return np.clip(120 + 35 * noise / noise.std(), 0, 255).astype(np.uint8)
+
+    for side in (96, 128, 256):
+        rows = list(shard_rows([textured(300)], side, 4, 0, 0))
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / f"train-{side}px-0000.parquet")
+    photos = []
+    for n in range(16):
+        path = folder / f"photo-{n}.png"
+        cv2.imwrite(str(path), textured(280))
+        photos.append(Photo(path, 1.2 + n / 5, "biq2021", "ss01", "train"))
+    write_photos(photos, folder / "photos.parquet")
+    list(build_scenes(folder))
+    return folder
