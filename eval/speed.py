@@ -45,7 +45,7 @@ def _picture(seed: int, width: int = 512, height: int = 384) -> np.ndarray:
     small = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
     smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
     noise = rng.integers(-9, 10, (height, width, 3), dtype=np.int16)
-    return np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(smooth + noise, 0, 255), dtype=np.uint8)
 
 
 def peak_mib() -> float:

@@ -41,7 +41,7 @@ MODELS: dict[str, ModelEntry] = {
             str(NANO),
             None,
             "research use (trained on BIQ2021 and BSDS500); code Apache-2.0",
-            "14 M",
+            "13 M",
             ALL,
             "Ships in the package; works offline on a CPU.",
         ),
