@@ -95,6 +95,7 @@ def test_the_digest_of_a_file(folder: Path) -> None:
 
 
 def test_the_right_weights_pass(folder: Path, card: Card) -> None:
+    assert card.sha256
     verify(folder, card)
 
 
