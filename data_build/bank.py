@@ -1,4 +1,4 @@
-"""The bank: distorted crops and a table of photographs as Parquet files, the only thing training reads.
+"""The bank: distorted crops and pictures and a table of photographs as Parquet files, the only thing training reads.
 
 A shard is a function of its number and the seed alone and appears under its name only when complete, so a build
 that was killed goes on where it stopped and ends with the same bytes.
@@ -20,11 +20,14 @@ import pyarrow.parquet as pq
 
 from mllm_iqa.errors import DataError
 
-from .crops import Labelled, distort_region, draw_distortions, draw_region
+from .crops import Labelled, distort_region, distort_whole, draw_distortions, draw_region, draw_whole
 from .sources import SPLITS, Photo, Split, clean_sources, read_biq2021, read_bsds500, read_rgb
 
 GROUP = 4
-"""Crops of one region: three independent draws of distortions, then the region itself as their reference."""
+"""Pictures of one region: three independent draws of distortions, then the region itself as their reference."""
+
+Size = int | tuple[int, int]
+"""A crop's side in px, or the (height, width) in px that whole pictures are padded to, multiples of 32."""
 
 SCHEMA = pa.schema(
     [
@@ -42,17 +45,35 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class BankPlan:
-    """How many groups of crops of which size, and from where.
+    """How many groups of pictures of which size, and from where.
 
     Attributes:
-        sizes: (side in px, number of shards) pairs.
+        sizes: (size, number of shards) pairs.
         groups_per_shard: groups of `GROUP` crops in one shard.
+        whole_groups_per_shard: the same for whole pictures, which are larger.
         seed: of the whole bank.
     """
 
-    sizes: tuple[tuple[int, int], ...] = ((96, 80), (128, 24), (256, 8))
+    sizes: tuple[tuple[Size, int], ...] = (
+        (96, 80),
+        (128, 24),
+        (256, 8),
+        ((288, 416), 4),
+        ((352, 512), 8),
+        ((512, 352), 4),
+        ((384, 384), 6),
+        ((384, 512), 6),
+        ((512, 384), 4),
+        ((512, 512), 4),
+    )
     groups_per_shard: int = 500
+    whole_groups_per_shard: int = 80
     seed: int = 0
+
+
+def label(size: Size) -> str:
+    """How a size stands in a shard's name: "96px" or "352x512px" (height first)."""
+    return f"{size}px" if isinstance(size, int) else f"{size[0]}x{size[1]}px"
 
 
 def _row(crop: Labelled, group: int, is_reference: bool) -> dict[str, object]:
@@ -69,16 +90,33 @@ def _row(crop: Labelled, group: int, is_reference: bool) -> dict[str, object]:
 
 
 def shard_rows(
-    sources: list[np.ndarray], size: int, groups: int, seed: int, number: int
+    sources: list[np.ndarray], size: Size, groups: int, seed: int, number: int
 ) -> Iterator[dict[str, object]]:
-    """The rows of shard `number` of `size`-px crops."""
-    rng = np.random.default_rng([seed, size, number])
+    """The rows of shard `number` of crops or whole pictures of a size.
+
+    Raises:
+        DataError: no source is large enough for whole pictures of this size.
+    """
+    side = [size] if isinstance(size, int) else [*size]
+    rng = np.random.default_rng([seed, *side, number])
+    if not isinstance(size, int):
+        height, width = size
+        sources = [s for s in sources if s.shape[0] > height - 32 and s.shape[1] > width - 32]
+        if not sources:
+            raise DataError(f"no clean source is large enough for whole pictures of {width}x{height}")
     for index in range(groups):
         group = number * groups + index
-        region = draw_region(sources[rng.integers(len(sources))], size, rng)
-        for _ in range(GROUP - 1):
-            yield _row(distort_region(region, size, draw_distortions(rng), rng), group, False)
-        yield _row(distort_region(region, size, (), rng), group, True)
+        source = sources[rng.integers(len(sources))]
+        if isinstance(size, int):
+            region = draw_region(source, size, rng)
+            for _ in range(GROUP - 1):
+                yield _row(distort_region(region, size, draw_distortions(rng), rng), group, False)
+            yield _row(distort_region(region, size, (), rng), group, True)
+        else:
+            region = draw_whole(source, size, rng)
+            for _ in range(GROUP - 1):
+                yield _row(distort_whole(region, draw_distortions(rng), rng), group, False)
+            yield _row(distort_whole(region, (), rng), group, True)
 
 
 _sources: dict[Split, list[np.ndarray]] = {}
@@ -90,12 +128,13 @@ def _load_sources(paths: dict[Split, list[Path]]) -> None:
         _sources[split] = [read_rgb(path) for path in files]
 
 
-def _write_shard(out: Path, split: Split, size: int, number: int, plan: BankPlan) -> Path:
-    path = out / f"{split}-{size}px-{number:04d}.parquet"
+def _write_shard(out: Path, split: Split, size: Size, number: int, plan: BankPlan) -> Path:
+    path = out / f"{split}-{label(size)}-{number:04d}.parquet"
     if not path.exists():
         # Validation regions come from other photographs and from another seed.
         seed = plan.seed + SPLITS.index(split) * 1_000_003
-        rows = list(shard_rows(_sources[split], size, plan.groups_per_shard, seed, number))
+        groups = plan.groups_per_shard if isinstance(size, int) else plan.whole_groups_per_shard
+        rows = list(shard_rows(_sources[split], size, groups, seed, number))
         partial = path.with_suffix(f".{os.getpid()}.partial")
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial, compression="none")
         partial.rename(path)
@@ -132,10 +171,13 @@ def build_bank(
     if not all(paths.values()):
         raise DataError("the clean sources do not fill both splits; are both data folders complete?")
     jobs = sorted(
-        (number / shards, split, size, number)
-        for size, count in plan.sizes
-        for split, shards in (("train", count), ("val", max(1, count // 20)))
-        for number in range(shards)
+        (
+            (number / shards, split, size, number)
+            for size, count in plan.sizes
+            for split, shards in (("train", count), ("val", max(1, count // 20)))
+            for number in range(shards)
+        ),
+        key=lambda job: job[:2],
     )
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_load_sources, initargs=(paths,)) as pool:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from mllm_iqa.errors import ConfigError
 
-from .bank import BankPlan, build_bank
+from .bank import BankPlan, Size, build_bank
 from .heldout import write_heldout
 from .scenes import build_scenes
 
@@ -31,26 +31,37 @@ def build(
     biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
     bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
     shards: Annotated[
-        str, typer.Option(help="side:shards pairs, e.g. 96:80,128:24,256:8 (2,000 crops each).")
-    ] = "96:80,128:24,256:8",
+        str | None,
+        typer.Option(help="size:shards pairs, e.g. 96:80,352x512:8 (2,000 crops or 320 whole pictures each)."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
 ) -> None:
-    """Write distorted crops, the table of photographs, and templated conversations. A killed build goes on."""
-    plan = BankPlan(sizes=_sizes(shards), seed=seed)
+    """Write distorted crops and pictures, the table of photographs, and conversations. A killed build goes on."""
+    plan = BankPlan(seed=seed) if shards is None else BankPlan(sizes=_sizes(shards), seed=seed)
     console = Console(stderr=True)
+    files = chain(
+        build_bank(biq2021, bsds500, out, plan=plan, workers=workers), build_scenes(out, seed=seed, workers=workers)
+    )
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("building", total=None)
-        for path in chain(build_bank(biq2021, bsds500, out, plan=plan, workers=workers), build_scenes(out, seed=seed)):
+        for path in files:
             progress.update(task, advance=1, description=path.name)
     print(out)
 
 
-def _sizes(shards: str) -> tuple[tuple[int, int], ...]:
-    """(side, shards) pairs of "96:80,128:24"."""
-    if not re.fullmatch(r"[1-9]\d*:[1-9]\d*(,[1-9]\d*:[1-9]\d*)*", shards):
-        raise ConfigError(f"--shards must be side:shards pairs such as 96:80,128:24, got {shards!r}")
-    return tuple((int(side), int(count)) for side, count in (pair.split(":") for pair in shards.split(",")))
+def _sizes(shards: str) -> tuple[tuple[Size, int], ...]:
+    """(size, shards) pairs of "96:80,352x512:8"; the height stands first."""
+    pair = r"[1-9]\d*(x[1-9]\d*)?:[1-9]\d*"
+    if not re.fullmatch(f"{pair}(,{pair})*", shards):
+        raise ConfigError(f"--shards must be size:shards pairs such as 96:80,352x512:8, got {shards!r}")
+    sizes: list[tuple[Size, int]] = []
+    for size, count in (text.split(":") for text in shards.split(",")):
+        sides = [int(side) for side in size.split("x")]
+        if len(sides) == 2 and (sides[0] % 32 or sides[1] % 32):
+            raise ConfigError(f"--shards: the sides of whole pictures must be multiples of 32, got {size}")
+        sizes.append((sides[0] if len(sides) == 1 else (sides[0], sides[1]), int(count)))
+    return tuple(sizes)
 
 
 @app.command()

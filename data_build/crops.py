@@ -1,4 +1,4 @@
-"""Synthetic training pictures: a region of a clean photograph, distorted zero, one or two times, with its labels.
+"""Synthetic training pictures: a clean photograph or a region of one, distorted zero, one or two times, with labels.
 
 Everything is a function of a generator, so a crop is reproducible from its seed.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mllm_iqa.images import pad_to_multiple
 from mllm_iqa.taxonomy import FAMILIES
 
 from .distortions import DISTORTIONS, apply
@@ -115,3 +116,25 @@ def distort_region(
         offset = offset // 8 * 8
     pixels = np.ascontiguousarray(out[offset : offset + size, offset : offset + size])
     return Labelled(pixels, distortions, pseudo_mos(distortions, CLEAN_MOS))
+
+
+def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A clean picture that padding to multiples of 32 brings to `size`: (height, width) less 0 to 31 px per side.
+
+    Args:
+        image: uint8 RGB, at least size - 31 on each side.
+        size: (height, width), multiples of 32.
+        rng: for the sides, the place, and whether the photograph is reduced before.
+    """
+    height, width = (
+        int(rng.integers(side - 31, min(side, have) + 1)) for side, have in zip(size, image.shape, strict=False)
+    )
+    return _region(image, height, width, rng)
+
+
+def distort_whole(region: np.ndarray, distortions: tuple[tuple[str, float], ...], rng: np.random.Generator) -> Labelled:
+    """Distort a whole picture, border effects of filters included, and pad it as a model's intake does."""
+    out = region
+    for name, severity in distortions:
+        out = apply(name, out, severity, rng)
+    return Labelled(pad_to_multiple(out, 32), distortions, pseudo_mos(distortions, CLEAN_MOS))

@@ -7,7 +7,7 @@ share a picture; the rating level is a soft label, never the single most likely 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Conversation:
         candidates: words that could stand there (with their leading space), aligned with `probs`.
         probs: soft label over the candidates; empty where `read_at` is -1.
         learn_from: offset in `answer` before which nothing but the soft label is learned.
+        history: (question, answer) turns about the same pictures that came before; nothing of them is learned.
     """
 
     images: tuple[int, ...]
@@ -55,6 +56,7 @@ class Conversation:
     candidates: tuple[str, ...] = ()
     probs: tuple[float, ...] = ()
     learn_from: int = 0
+    history: tuple[tuple[str, str], ...] = ()
 
 
 def _pick(words: Sequence[str], rng: np.random.Generator) -> str:
@@ -191,18 +193,33 @@ def comparison_label(gap: float) -> list[float]:
 
 
 def single_picture(index: int, picture: Judged, rng: np.random.Generator) -> list[Conversation]:
-    """Conversations about one picture: always its rating, mostly its distortions, sometimes the rest."""
+    """Conversations about one picture: always its rating, mostly its distortions, sometimes the rest.
+
+    Some come as the second turn, after another question about the picture and its answer. A rating seldom does, so
+    that it is learned from the picture and not from words.
+    """
     out = [rate(index, picture, rng, reason=bool(rng.random() < 0.3))]
     if picture.findings is not None:
         if rng.random() < 0.9:
             out.append(distortion(index, picture, rng))
-        if rng.random() < 0.15:
+        if rng.random() < 0.3:
             out.append(presence(index, picture, rng))
-    if rng.random() < 0.06:
+    if rng.random() < 0.08:
         out.append(look(index, picture, rng))
-    if rng.random() < 0.04:
+    if rng.random() < 0.05:
         out.append(refusal((index,), rng))
-    return out
+    return [_after_another(c, out, rng) for c in out]
+
+
+def _after_another(
+    conversation: Conversation, others: Sequence[Conversation], rng: np.random.Generator
+) -> Conversation:
+    """The conversation as it is, or (a fifth; ratings 5 %) as the turn after one of the others."""
+    before = [c for c in others if c.task != conversation.task]
+    if not before or rng.random() >= (0.05 if conversation.task == "rate.v1" else 0.2):
+        return conversation
+    first = before[int(rng.integers(len(before)))]
+    return replace(conversation, history=((first.question, first.answer),))
 
 
 def group_conversations(

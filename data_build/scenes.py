@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +43,7 @@ def _judged(row: dict[str, object]) -> Judged:
 
 
 def crop_scenes(shard: Path, seed: int) -> Iterator[dict[str, object]]:
-    """One scene per region of a bank shard: its crops, their reference, and a crop of the next region."""
+    """One scene per region of a bank shard: its pictures, their reference, and a picture of the next region."""
     rows = pq.read_table(shard).to_pylist()
     pictures = [_judged(row) for row in rows]
     number = int(shard.stem.rsplit("-", 1)[1])
@@ -72,20 +75,30 @@ def photo_scenes(table: Path, split: str, seed: int) -> Iterator[dict[str, objec
             yield {"images": images, "conversations": _json(conversations)}
 
 
-def build_scenes(bank: Path, *, seed: int = 0) -> Iterator[Path]:
+def _write_scenes(bank: Path, name: str, seed: int) -> Path:
+    """The instruction file of a shard, or of a split's photographs ("train-photos"), unless it is there."""
+    path = bank / f"instruct-{name}.parquet"
+    if not path.exists():
+        split, _, what = name.partition("-")
+        if what == "photos":
+            scenes = photo_scenes(bank / "photos.parquet", split, seed)
+        else:
+            scenes = crop_scenes(bank / f"{name}.parquet", seed)
+        partial = path.with_suffix(".partial")
+        pq.write_table(pa.Table.from_pylist(list(scenes), schema=SCHEMA), partial)
+        partial.rename(path)
+    return path
+
+
+def build_scenes(bank: Path, *, seed: int = 0, workers: int = 2) -> Iterator[Path]:
     """Write an instruction file for every shard of the bank and for the photographs of each split; existing ones stay.
 
     Raises:
         DataError: the folder holds no bank.
     """
-    shards = sorted(p for split in SPLITS for p in bank.glob(f"{split}-*px-*.parquet"))
+    shards = sorted(p.stem for split in SPLITS for p in bank.glob(f"{split}-*px-*.parquet"))
     if not shards:
         raise DataError(f"{bank}: no bank here; build it first")
-    jobs = [(bank / f"instruct-{shard.name}", crop_scenes(shard, seed)) for shard in shards]
-    jobs += [(bank / f"instruct-{s}-photos.parquet", photo_scenes(bank / "photos.parquet", s, seed)) for s in SPLITS]
-    for path, scenes in jobs:
-        if not path.exists():
-            partial = path.with_suffix(".partial")
-            pq.write_table(pa.Table.from_pylist(list(scenes), schema=SCHEMA), partial)
-            partial.rename(path)
-        yield path
+    names = [f"{split}-photos" for split in SPLITS] + shards
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write_scenes, repeat(bank), names, repeat(seed))

@@ -51,7 +51,7 @@ class PhotoView:
     whole: bool
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=16)  # one shard of each size is in use at a time
 def shard_crops(path: Path) -> list[Crop]:
     """All crops of one shard file, references included."""
     crops = []
@@ -63,12 +63,12 @@ def shard_crops(path: Path) -> list[Crop]:
 
 
 class CropShards:
-    """All shards of one split and size, read in order, round and round."""
+    """All shards of one split and size ("96px" or "352x512px", as in their names), read in order, round and round."""
 
-    def __init__(self, bank: Path, split: str, size: int, *, with_references: bool = False) -> None:
-        self.paths = sorted(bank.glob(f"{split}-{size}px-*.parquet"))
+    def __init__(self, bank: Path, split: str, size: str, *, with_references: bool = False) -> None:
+        self.paths = sorted(bank.glob(f"{split}-{size}-*.parquet"))
         if not self.paths:
-            raise DataError(f"{bank}: no {split} shards of {size} px; run `mllm-iqa data build` first")
+            raise DataError(f"{bank}: no {split} shards of {size}; run `mllm-iqa data build` first")
         rows: int = pq.read_metadata(self.paths[0]).num_rows
         self.with_references = with_references
         self.per_shard = rows if with_references else rows // 4 * 3

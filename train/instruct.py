@@ -1,4 +1,4 @@
-"""Stage 2: teach the whole model to answer, on templated conversations about crops and photographs.
+"""Stages 2 and 3: teach the whole model to answer, on templated conversations about crops, pictures and photographs.
 
 Every picture of a batch is encoded once and shared by all conversations about it. At the word that is read as a
 score the loss is KL to a soft label over the full vocabulary; on all other answer tokens it is cross-entropy.
@@ -7,6 +7,7 @@ score the loss is KL to a soft label over the full vocabulary; on all other answ
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,24 +26,43 @@ from mllm_iqa.levels import LEVELS, VALUES
 from .data import CropShards, Photo, photo_view, read_photos, shard_crops
 from .loop import LoopPlan, optimise, parameter_groups
 from .losses import fidelity, kl_to_soft_label
-from .nano_model import build_nano
-from .pretrain_vision import load_tower
 
 CONVERSATIONS_PER_SCENE = 6
 LEVEL_WEIGHT = 2.0
 FIDELITY_WEIGHT = 1.0
 """Weights of the level KL and of the fidelity loss (photographs only) beside the text loss of weight 1."""
 
-MIX: tuple[tuple[str, int, int, float], ...] = (
-    ("crops", 96, 16, 0.32),
-    ("crops", 128, 10, 0.20),
-    ("crops", 256, 4, 0.20),
-    ("whole photos", 256, 2, 0.12),
-    ("native crops", 256, 2, 0.04),
-    ("whole photos", 384, 1, 0.06),
-    ("whole photos", 512, 1, 0.06),
+Mix = tuple[tuple[str, str, int, float], ...]
+"""(what, size as in a shard's name, scenes per batch, share of batches) of every kind of batch."""
+
+CROPS_FIRST: Mix = (
+    ("synthetic", "96px", 16, 0.32),
+    ("synthetic", "128px", 10, 0.20),
+    ("synthetic", "256px", 4, 0.20),
+    ("whole photos", "256px", 2, 0.12),
+    ("native crops", "256px", 2, 0.04),
+    ("whole photos", "384px", 1, 0.06),
+    ("whole photos", "512px", 1, 0.06),
 )
-"""(what, side in px, scenes per batch, share of batches)."""
+"""Stage 2: mostly small crops, of which many fit into a second."""
+
+WHOLE_PICTURES: Mix = (
+    ("synthetic", "96px", 16, 0.12),
+    ("synthetic", "128px", 10, 0.08),
+    ("synthetic", "256px", 4, 0.14),
+    ("synthetic", "288x416px", 2, 0.06),
+    ("synthetic", "352x512px", 2, 0.11),
+    ("synthetic", "512x352px", 2, 0.06),
+    ("synthetic", "384x384px", 2, 0.07),
+    ("synthetic", "384x512px", 1, 0.07),
+    ("synthetic", "512x384px", 1, 0.05),
+    ("synthetic", "512x512px", 1, 0.05),
+    ("whole photos", "256px", 2, 0.05),
+    ("native crops", "256px", 2, 0.04),
+    ("whole photos", "384px", 1, 0.05),
+    ("whole photos", "512px", 1, 0.05),
+)
+"""Stage 3: pictures of the sizes people send; without it a large picture has come to mean a clean one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +90,11 @@ class InstructBatch:
     mos: torch.Tensor
 
 
-def render(question: str, images: int, tokens_per_image: int) -> str:
-    """The chat template's text for one user turn with pictures first, up to where the answer begins (tested equal)."""
+def render(question: str, images: int, tokens_per_image: int, history: Sequence[tuple[str, str]] = ()) -> str:
+    """The chat template's text up to where the answer begins (tested equal); pictures stand in the first user turn."""
     picture = "<|vision_start|>" + "<|image_pad|>" * tokens_per_image + "<|vision_end|>"
-    return f"<|im_start|>user\n{picture * images}{question}<|im_end|>\n<|im_start|>assistant\n"
+    turns = "".join(f"{q}<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>\n<|im_start|>user\n" for q, a in history)
+    return f"<|im_start|>user\n{picture * images}{turns}{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @lru_cache(maxsize=8)
@@ -91,7 +112,7 @@ def tokenize(
     Raises:
         DataError: the read word does not start at a token, or two candidates begin with the same token.
     """
-    prompt = render(conversation["question"], len(conversation["images"]), tokens_per_image)
+    prompt = render(conversation["question"], len(conversation["images"]), tokens_per_image, conversation["history"])
     answer, read_at = conversation["answer"], conversation["read_at"]
     encoded = tokenizer(prompt + answer + "<|im_end|>", return_offsets_mapping=True, add_special_tokens=False)
     ids: list[int] = encoded["input_ids"]
@@ -212,20 +233,34 @@ def instruct_loss(
 
 
 class Scenes:
-    """Endless, reproducible batches of scenes of one kind: crops of one size, or views of photographs."""
+    """Endless, reproducible batches of scenes of one kind: synthetic pictures of one size, or views of photographs.
 
-    def __init__(self, bank: Path, what: str, size: int, per_batch: int, seed: int) -> None:
-        self.bank, self.what, self.size, self.per_batch, self.seed = bank, what, size, per_batch, seed
-        if what == "crops":
-            self.shards = CropShards(bank, "train", size, with_references=True).paths
+    Args:
+        bank: folder written by `mllm-iqa data build`.
+        what: "synthetic", "whole photos" or "native crops".
+        size: of the pictures, as in a shard's name: "96px", or "352x512px" (height first).
+        per_batch: scenes per batch.
+        seed: of the choice of conversations and views.
+        start: where in the bank to begin, in 0..1 of its shards or photographs.
+    """
+
+    def __init__(self, bank: Path, what: str, size: str, per_batch: int, seed: int, start: float = 0.0) -> None:
+        self.bank, self.what, self.per_batch, self.seed = bank, what, per_batch, seed
+        self.sides = [int(side) for side in size.removesuffix("px").split("x")]
+        if what == "synthetic":
+            paths = CropShards(bank, "train", size, with_references=True).paths
+            first = int(start * len(paths))
+            self.shards = paths[first:] + paths[:first]
             self.per_shard = len(_scenes(bank / f"instruct-{self.shards[0].name}")) // per_batch
         else:
             self.photos: list[Photo] = read_photos(bank, None)
+            self.table = _scenes(bank / "instruct-train-photos.parquet")
+            self.first = int(start * len(self.table))
 
     def batch(self, turn: int, tokenizer: PreTrainedTokenizerBase) -> InstructBatch:
         """Batch number `turn` of this kind."""
-        rng = np.random.default_rng([self.seed, turn, self.size])
-        if self.what == "crops":
+        rng = np.random.default_rng([self.seed, turn, *self.sides])
+        if self.what == "synthetic":
             shard = self.shards[turn // self.per_shard % len(self.shards)]
             first = turn % self.per_shard * self.per_batch
             scenes = _scenes(self.bank / f"instruct-{shard.name}")[first : first + self.per_batch]
@@ -233,12 +268,13 @@ class Scenes:
             pixels = np.stack([shard_crops(shard)[row].pixels for row in used])
             mos = None
         else:
-            table = _scenes(self.bank / "instruct-train-photos.parquet")
-            at = turn * self.per_batch
-            scenes = [table[(at + k) % len(table)] for k in range(self.per_batch)]
+            at = self.first + turn * self.per_batch
+            scenes = [self.table[(at + k) % len(self.table)] for k in range(self.per_batch)]
             used = sorted({row for images, _ in scenes for row in images})
             share = 1.0 if self.what == "whole photos" else 0.0
-            pixels = np.stack([photo_view(self.photos[row], self.size, rng, share_whole=share).pixels for row in used])
+            pixels = np.stack(
+                [photo_view(self.photos[row], self.sides[0], rng, share_whole=share).pixels for row in used]
+            )
             mos = [self.photos[row].mos for row in used]
         place = {row: i for i, row in enumerate(used)}
         local = [([place[row] for row in images], conversations) for images, conversations in scenes]
@@ -246,16 +282,35 @@ class Scenes:
 
 
 def instruct(
-    bank: Path, tower: Path, tokenizer: PreTrainedTokenizerBase, folder: Path, plan: LoopPlan, *, seed: int
+    model: Any,
+    bank: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    plan: LoopPlan,
+    *,
+    mix: Mix,
+    vision_rate: float,
+    seed: int,
+    start: float = 0.0,
 ) -> Any:
-    """Run the stage from a pretrained tower and return the trained model; a run found in `folder` is resumed."""
-    torch.manual_seed(seed + 1)
-    model = build_nano(tokenizer)
-    model.model.visual.load_state_dict(load_tower(tower))
+    """Train a model on conversations, in place, and return it; a run found in `folder` is resumed.
+
+    Args:
+        model: a `Qwen3VLForConditionalGeneration` of `build_nano`'s architecture.
+        bank: folder written by `mllm-iqa data build`.
+        tokenizer: of the model.
+        folder: of this stage's log and resumable state.
+        plan: optimiser settings.
+        mix: kinds of batches and their shares.
+        vision_rate: learning rate of the vision tower relative to the language model's.
+        seed: of the batches.
+        start: where in the bank to begin, in 0..1.
+    """
     speed_up(model.model.visual)
     level_ids = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in LEVELS]
-    kinds = [Scenes(bank, what, size, count, seed) for what, size, count, _ in MIX]
-    choices = np.random.default_rng(seed + 1).choice(len(MIX), size=plan.steps, p=[share for *_, share in MIX])
+    kinds = [Scenes(bank, what, size, count, seed, start) for what, size, count, _ in mix]
+    shares = np.array([share for *_, share in mix])
+    choices = np.random.default_rng(seed + 1).choice(len(mix), size=plan.steps, p=shares / shares.sum())
 
     def make_batch(number: int) -> InstructBatch:
         choice = int(choices[number])
@@ -265,13 +320,14 @@ def instruct(
         with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
             logits = batch_logits(model, batch)
         total, parts = instruct_loss(logits.float(), batch, level_ids)
-        prefix = "photo" if len(batch.mos) else "crop"
+        prefix = "photo" if len(batch.mos) else label_of(batch)
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
-    groups = parameter_groups(model, plan, slow=("model.visual",), factor=VISION_RATE)
+    groups = parameter_groups(model, plan, slow=("model.visual",), factor=vision_rate)
     optimise(model, groups, make_batch, step_loss, plan, folder)
     return model
 
 
-VISION_RATE = 0.3
-"""Learning rate of the pretrained tower relative to the language model's."""
+def label_of(batch: InstructBatch) -> str:
+    """Under which name the log keeps the losses of a batch of synthetic pictures: "crop" up to 256 px, else "whole"."""
+    return "crop" if max(batch.pixels.shape[1:3]) <= 256 else "whole"

@@ -1,24 +1,60 @@
-"""Train `nano` from nothing: vision tower first, then the whole model on conversations, then the checkpoint."""
+"""Train `nano`: vision tower first, then the whole model on crops, then on whole pictures, then the checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
+from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedTokenizerBase
 
 from .checkpoint import write_checkpoint
-from .instruct import instruct
+from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
+from .nano_model import build_nano
 from .nano_tokenizer import build_tokenizer
-from .pretrain_vision import pretrain
+from .pretrain_vision import load_tower, pretrain
 from .recipe import Recipe
 
 
 def train_nano(recipe: Recipe, recipe_name: str) -> Path:
-    """Run both stages, resuming what is there, and write the checkpoint; returns its folder."""
+    """Run the recipe's stages, resuming what is there, and write the checkpoint; returns its folder."""
     cv2.setNumThreads(1)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    model, tokenizer = _trained_on_crops(recipe) if recipe.start is None else _loaded(recipe.start)
+    instruct(
+        model,
+        recipe.bank,
+        tokenizer,
+        recipe.output / "whole",
+        recipe.whole.loop_plan(),
+        mix=WHOLE_PICTURES,
+        vision_rate=0.6,
+        seed=recipe.seed + 1,
+        start=0.5,  # stage 2 began at the start of the bank
+    )
+    return write_checkpoint(
+        model,
+        tokenizer,
+        recipe.output / "checkpoint",
+        name=recipe.name,
+        version=recipe.version,
+        max_pixels=recipe.max_pixels,
+        recipe=f"{recipe_name}: {described(recipe)}",
+    )
+
+
+def described(recipe: Recipe) -> str:
+    """The stages of a recipe and their steps, in a phrase for the card."""
+    steps = {"vision": recipe.vision, "crop instruction": recipe.instruct, "whole-picture instruction": recipe.whole}
+    stages = ", ".join(f"{plan.steps} {name} steps" for name, plan in steps.items() if plan is not None)
+    return stages if recipe.start is None else f"{stages}, from {recipe.start.name}"
+
+
+def _trained_on_crops(recipe: Recipe) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Stages 1 and 2."""
+    assert recipe.vision is not None and recipe.instruct is not None
     tower = pretrain(
         recipe.bank,
         recipe.teacher,
@@ -28,15 +64,23 @@ def train_nano(recipe: Recipe, recipe_name: str) -> Path:
         std=recipe.assumed_std,
     )
     tokenizer = build_tokenizer()
-    model = instruct(
-        recipe.bank, tower, tokenizer, recipe.output / "instruct", recipe.instruct.loop_plan(), seed=recipe.seed
-    )
-    return write_checkpoint(
+    torch.manual_seed(recipe.seed + 1)
+    model = build_nano(tokenizer)
+    model.model.visual.load_state_dict(load_tower(tower))
+    instruct(
         model,
+        recipe.bank,
         tokenizer,
-        recipe.output / "checkpoint",
-        name=recipe.name,
-        version=recipe.version,
-        max_pixels=recipe.max_pixels,
-        recipe=f"{recipe_name}: {recipe.vision.steps} vision steps, {recipe.instruct.steps} instruction steps",
+        recipe.output / "instruct",
+        recipe.instruct.loop_plan(),
+        mix=CROPS_FIRST,
+        vision_rate=0.3,
+        seed=recipe.seed,
     )
+    return model, tokenizer
+
+
+def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """An earlier checkpoint in float32, with its own tokenizer."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(folder)

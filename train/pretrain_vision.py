@@ -155,7 +155,7 @@ def pretrain(bank: Path, teacher_weights: Path, folder: Path, plan: LoopPlan, *,
         whole = [cv2.resize(read_rgb(p.path), (256, 256), interpolation=cv2.INTER_AREA) for p in photos]
         np.save(cache, teacher_features(teacher_weights, whole))
     features = np.load(cache)
-    shards = {size: CropShards(bank, "train", size) for size in (96, 128, 256)}
+    shards = {size: CropShards(bank, "train", f"{size}px") for size in (96, 128, 256)}
     model = VisionWithHeads()
     sample = np.stack([c.pixels for c in shards[96].batch(0, 192)])
     start_from_energies(model.visual, patchify(sample))

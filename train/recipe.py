@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mllm_iqa.errors import ConfigError
 
@@ -41,7 +41,8 @@ class Recipe(BaseModel):
         seed: of weights and batches; threads: of the CPU, 0 = as many as torch takes by itself.
         assumed_std: rater spread in MOS units where none is published.
         max_pixels: default pixel budget of one picture, written into the card.
-        vision, instruct: the two stages.
+        start: checkpoint folder whose model goes on with the last stage, instead of the first two stages.
+        vision, instruct, whole: the three stages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,8 +56,18 @@ class Recipe(BaseModel):
     threads: int = Field(ge=0, default=0)
     assumed_std: float = Field(gt=0, default=0.5)
     max_pixels: int = Field(ge=1024)
-    vision: StagePlan
-    instruct: StagePlan
+    start: Path | None = None
+    vision: StagePlan | None = None
+    instruct: StagePlan | None = None
+    whole: StagePlan
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Recipe:
+        both = self.vision is not None and self.instruct is not None
+        neither = self.vision is None and self.instruct is None
+        if not (both if self.start is None else neither):
+            raise ValueError("either start, or both vision and instruct, must be given")
+        return self
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.cache_utils import DynamicCache
+from transformers.models.qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils import logging as hf_logging
 
 from ..checkpoints import Card, read_card, verify
 from ..errors import BackendError, CheckpointError, PromptError
 from ..images import Picture, pad_to_multiple
+from ..parallel import one_thread_each
 from .base import Conversation
 
 _QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -65,9 +67,13 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a pass leaves behind: keys and values of all its tokens (batch of one) and log-probs of the next token."""
+    """What a pass leaves behind for one of its rows: where its keys and values are, and the next token's log-probs.
+
+    All states of a pass share one `keys_values`, so that rows which stay together go on without a copy.
+    """
 
     keys_values: KeyValues
+    row: int
     logprobs: torch.Tensor
 
 
@@ -125,9 +131,10 @@ class HuggingFaceBackend:
                 # Its positions depend on the pictures, and it keeps those of the last prefill to itself.
                 raise CheckpointError(f"{source}: models of type {config.model_type!r} are not supported")
             if config.model_type in _QWEN_FAMILIES:
-                # The family's AutoProcessor wants torchvision for videos, which pictures do not need.
+                # The family's AutoProcessor wants torchvision for videos, and before transformers 5.19 every automatic
+                # class for images wants it; all checkpoints of the family share this one.
                 tokenizer = AutoTokenizer.from_pretrained(source, **_SAFE)
-                images = AutoImageProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
+                images = Qwen2VLImageProcessorPil.from_pretrained(source, **_SAFE)
             else:
                 images = AutoProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
                 tokenizer = images.tokenizer
@@ -251,7 +258,10 @@ class HuggingFaceBackend:
 
     @torch.inference_mode()
     def _advance(self, rows: list[_Row], *, keep: bool = True) -> list[_State]:
-        """The state after each row, from the longest cached beginning; rows of equal shape share a pass."""
+        """The state after each row, from the longest cached beginning; rows of equal shape share a pass.
+
+        With `keep` false the states hold log-probs alone, since keys and values of many rows fill the memory.
+        """
         states = {row.key: self._rows[row.key] for row in rows if row.key in self._rows}
         # Beginnings are held here from the start: what a pass leaves behind may push them out of the cache.
         beginnings: dict[_Key, _State] = {}
@@ -267,7 +277,7 @@ class HuggingFaceBackend:
                 part = members[start : start + size]
                 past = [beginnings[row.key] for row in part] if known else []
                 for row, state in zip(part, self._pass(part, known, past), strict=True):
-                    states[row.key] = state
+                    states[row.key] = state if keep else replace(state, keys_values=[])
                     if keep:
                         self._remember(row, state)
         return [states[row.key] for row in rows]
@@ -279,10 +289,7 @@ class HuggingFaceBackend:
         if self._is_qwen:
             inputs["position_ids"] = self._positions(rows[0], ids)[:, :, known:]
         if known:
-            layers = zip(*(state.keys_values for state in past), strict=True)
-            inputs["past_key_values"] = DynamicCache(
-                [(torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers]
-            )
+            inputs["past_key_values"] = DynamicCache(_joined(past))
         else:
             inputs.update(self._pixels(rows))
             if self._is_qwen:
@@ -292,7 +299,7 @@ class HuggingFaceBackend:
         kept = [(layer.keys, layer.values) for layer in out.past_key_values.layers if hasattr(layer, "keys")]
         if len(kept) < len(out.past_key_values.layers) or any(k.shape[-2] != ids.shape[1] for k, _ in kept):
             raise BackendError(f"{self.name}: its layers do not keep every token's key, which this engine needs")
-        return [_State([(k[i : i + 1], v[i : i + 1]) for k, v in kept], logprobs[i]) for i in range(len(rows))]
+        return [_State(kept, i, logprobs[i]) for i in range(len(rows))]
 
     def _positions(self, row: _Row, ids: torch.Tensor) -> torch.Tensor:
         """Three-axis rotary positions (3, N, T) of rows that share one shape."""
@@ -339,21 +346,29 @@ class HuggingFaceBackend:
         return torch.as_tensor(values, device=self.model.device, dtype=self.model.dtype)
 
     def _encode(self, pictures: dict[str, Picture]) -> None:
-        """Encode what is not cached, equal sizes together, and drop the oldest beyond the bound."""
+        """Encode what is not cached and drop the oldest beyond the bound."""
         by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for digest, picture in pictures.items():
             if digest in self._pictures:
                 self._pictures.move_to_end(digest)
             else:
                 by_shape[picture.pixels.shape].append(digest)
-        for digests in by_shape.values():
-            shown = [pictures[d] for d in digests]
-            row = _Row((), tuple(shown), tuple(digests))
-            out = self.model.model.get_image_features(self._patches(shown), self._grid(row), return_dict=True)
-            for i, digest in enumerate(digests):
-                self._pictures[digest] = (out.pooler_output[i], [layer[i] for layer in out.deepstack_features])
+        on_cpu = self.model.device.type == "cpu"
+        groups = [[d] for ds in by_shape.values() for d in ds] if on_cpu else list(by_shape.values())
+        shown = [[pictures[d] for d in digests] for digests in groups]
+        # One thread a picture: cores that need not wait for one another, and working sets that fit their caches.
+        encoded = one_thread_each(self._encoded, shown) if on_cpu and len(shown) > 1 else map(self._encoded, shown)
+        for digests, group in zip(groups, encoded, strict=True):
+            self._pictures.update(zip(digests, group, strict=True))
         while len(self._pictures) > max(_CACHED_PICTURES, len(pictures)):
             self._pictures.popitem(last=False)
+
+    @torch.inference_mode()
+    def _encoded(self, pictures: list[Picture]) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+        """(merged tokens, DeepStack features) of each of some pictures of equal size."""
+        row = _Row((), tuple(pictures), ())
+        out = self.model.model.get_image_features(self._patches(pictures), self._grid(row), return_dict=True)
+        return [(out.pooler_output[i], [layer[i] for layer in out.deepstack_features]) for i in range(len(pictures))]
 
     @staticmethod
     def _empty_vision_output() -> Any:
@@ -403,6 +418,17 @@ class HuggingFaceBackend:
             passed = self._pass([rows[i] for i in members], length - 1, [states[i] for i in members])
             out.update(zip(members, passed, strict=True))
         return [out[i] for i in rows]
+
+
+def _joined(states: list[_State]) -> KeyValues:
+    """Keys and values of the rows of these states, in order; those of a whole pass as they are."""
+    first = states[0].keys_values
+    rows = [state.row for state in states]
+    if any(state.keys_values is not first for state in states):
+        layers = range(len(first))
+        pieces = [[[kv[state.row : state.row + 1] for kv in state.keys_values[i]] for state in states] for i in layers]
+        return [(torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in pieces]
+    return first if rows == list(range(len(first[0][0]))) else [(k[rows], v[rows]) for k, v in first]
 
 
 @contextmanager
