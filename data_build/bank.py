@@ -6,10 +6,11 @@ that was killed goes on where it stopped and ends with the same bytes.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -151,6 +152,16 @@ def write_photos(photos: list[Photo], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
+def _claim(out: Path, plan: BankPlan) -> None:
+    """Note in the folder what its shards are made from, or check that it is the same."""
+    path = out / "plan.json"
+    mine = {k: v for k, v in asdict(plan).items() if k != "sizes"}  # more sizes and shards may come later
+    if not path.exists():
+        path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != mine:
+        raise DataError(f"{out}: holds a bank of another plan (see its plan.json); name another folder")
+
+
 def build_bank(
     biq2021: Path, bsds500: Path, out: Path, *, plan: BankPlan | None = None, workers: int = 2
 ) -> Iterator[Path]:
@@ -159,10 +170,11 @@ def build_bank(
     Validation gets a twentieth as many shards of each size (at least one).
 
     Raises:
-        DataError: a data folder is missing or holds unreadable pictures.
+        DataError: a data folder is missing or holds unreadable pictures, or `out` a bank of another plan.
     """
     plan = plan or BankPlan()
     out.mkdir(parents=True, exist_ok=True)
+    _claim(out, plan)
     photos = read_biq2021(biq2021) + read_bsds500(bsds500)
     write_photos(photos, out / "photos.parquet")
     yield out / "photos.parquet"

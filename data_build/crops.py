@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mllm_iqa.images import pad_to_multiple
+from mllm_iqa.images import MIN_SIDE, pad_to_multiple
 from mllm_iqa.taxonomy import FAMILIES
 
 from .distortions import DISTORTIONS, apply
@@ -127,7 +127,8 @@ def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generato
         rng: for the sides, the place, and whether the photograph is reduced before.
     """
     height, width = (
-        int(rng.integers(side - 31, min(side, have) + 1)) for side, have in zip(size, image.shape, strict=False)
+        int(rng.integers(max(MIN_SIDE, side - 31), min(side, have) + 1))
+        for side, have in zip(size, image.shape, strict=False)
     )
     return _region(image, height, width, rng)
 

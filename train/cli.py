@@ -21,9 +21,17 @@ def train(
 ) -> None:
     """Train a model from a recipe. A run that was interrupted goes on where its last saved step was."""
     plan = read_recipe(recipe)
-    missing = [str(p) for p in (plan.bank / "photos.parquet", plan.teacher) if not p.is_file()]
+    from .instruct import CROPS_FIRST, WHOLE_PICTURES, missing_from
+
+    mix = WHOLE_PICTURES if plan.start is not None else (*CROPS_FIRST, *WHOLE_PICTURES)
+    missing = [str(plan.bank / name) for name in missing_from(plan.bank, mix)]
     if missing:
-        raise DataError(f"{recipe}: not found: {', '.join(missing)} (`mllm-iqa data build` writes the bank)")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise DataError(f"{recipe}: not found: {', '.join(missing[:3])}{more} (`mllm-iqa data build` writes the bank)")
+    if plan.start is None and not plan.teacher.is_file():
+        raise DataError(f"{recipe}: the teacher's weights are not at {plan.teacher}")
+    if plan.start is not None and not (plan.start / "config.json").is_file():
+        raise DataError(f"{recipe}: {plan.start} is not a checkpoint folder")
     if check:
         print(f"{recipe}: valid")
         return

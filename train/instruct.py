@@ -252,6 +252,8 @@ class Scenes:
             first = int(start * len(paths))
             self.shards = paths[first:] + paths[:first]
             self.per_shard = len(_scenes(bank / f"instruct-{self.shards[0].name}")) // per_batch
+            if not self.per_shard:
+                raise DataError(f"{self.shards[0]}: fewer than the {per_batch} scenes of a batch")
         else:
             self.photos: list[Photo] = read_photos(bank, None)
             self.table = _scenes(bank / "instruct-train-photos.parquet")
@@ -279,6 +281,16 @@ class Scenes:
         place = {row: i for i, row in enumerate(used)}
         local = [([place[row] for row in images], conversations) for images, conversations in scenes]
         return collate(local, pixels, tokenizer, rng, photo_mos=mos)
+
+
+def missing_from(bank: Path, mix: Mix) -> list[str]:
+    """Files a mix reads that the bank lacks: shards ("*" for their numbers), their conversations, the photographs."""
+    sizes = {size for what, size, *_ in mix if what == "synthetic"}
+    shards = {size: sorted(bank.glob(f"train-{size}-*.parquet")) for size in sizes}
+    missing = [f"train-{size}-*.parquet" for size in sizes if not shards[size]]
+    names = [f"instruct-{path.name}" for paths in shards.values() for path in paths]
+    names += ["photos.parquet", "instruct-train-photos.parquet"]
+    return sorted(missing + [name for name in names if not (bank / name).is_file()])
 
 
 def instruct(

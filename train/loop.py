@@ -78,7 +78,9 @@ def optimise(
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     model.train()
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+    kept = _log_before(first, folder / "log.jsonl")
+    with (folder / "log.jsonl").open("w", encoding="utf-8") as log:
+        log.writelines(kept)
         for step, batch in enumerate(prefetched(make_batch, first, plan.steps), start=first):
             start = time.perf_counter()
             rate = cosine_with_warmup(step, plan)
@@ -99,6 +101,14 @@ def optimise(
                 print(f"step {step + 1}/{plan.steps} loss {row['loss']:.3f}", file=sys.stderr, flush=True)
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
                 save_state(state_path, model, optimizer, step + 1)
+
+
+def _log_before(step: int, path: Path) -> list[str]:
+    """The log's lines of steps before this one: those after the last saved state are taken again."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
 
 
 def save_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:

@@ -9,6 +9,8 @@ import cv2
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedTokenizerBase
 
+from mllm_iqa.checkpoints import read_card
+
 from .checkpoint import write_checkpoint
 from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
 from .nano_model import build_nano
@@ -49,7 +51,10 @@ def described(recipe: Recipe) -> str:
     """The stages of a recipe and their steps, in a phrase for the card."""
     steps = {"vision": recipe.vision, "crop instruction": recipe.instruct, "whole-picture instruction": recipe.whole}
     stages = ", ".join(f"{plan.steps} {name} steps" for name, plan in steps.items() if plan is not None)
-    return stages if recipe.start is None else f"{stages}, from {recipe.start.name}"
+    if recipe.start is None:
+        return stages
+    card = read_card(recipe.start)
+    return f"{stages}, from {recipe.start.name if card is None else f'{card.name} {card.version}'}"
 
 
 def _trained_on_crops(recipe: Recipe) -> tuple[Any, PreTrainedTokenizerBase]:

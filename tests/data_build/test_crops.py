@@ -11,12 +11,15 @@ from mllm_iqa.data_build.crops import (
     SHARE_COMPOSITE,
     Labelled,
     distort_region,
+    distort_whole,
     draw_distortions,
     draw_region,
+    draw_whole,
 )
 from mllm_iqa.data_build.distortions import DISTORTIONS, apply
 from mllm_iqa.data_build.severity import CLEAN_MOS, pseudo_mos
 
+from mllm_iqa.images import pad_to_multiple
 from mllm_iqa.taxonomy import FAMILIES
 
 Textured = Callable[..., np.ndarray]
@@ -121,6 +124,30 @@ def test_a_region_of_a_small_photograph_has_what_margin_there_is() -> None:
     rng = np.random.default_rng(0)
     assert {draw_region(positions(80, 120), 64, rng).shape for _ in range(20)} == {(80, 80, 3)}
     assert {draw_region(positions(64, 64), 64, rng).shape for _ in range(20)} == {(64, 64, 3)}
+
+
+@pytest.mark.parametrize(("height", "width"), [(321, 481), (352, 512), (600, 700)])
+def test_a_whole_picture_is_padded_to_its_size(height: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    sides = set()
+    for _ in range(40):
+        region = draw_whole(positions(height, width), (352, 512), rng)
+        sides.add(region.shape[:2])
+        assert 321 <= region.shape[0] <= min(352, height)
+        assert 481 <= region.shape[1] <= min(512, width)
+        assert distort_whole(region, (), rng).pixels.shape == (352, 512, 3)
+    assert len(sides) == 1 if height == 321 else len(sides) > 20
+
+
+def test_a_whole_picture_is_distorted_to_its_border_and_then_padded(textured: Textured) -> None:
+    region = textured(70, 90)
+    made = distort_whole(region, (("detail.pixelate", 5.0),), np.random.default_rng(0))
+    alone = apply("detail.pixelate", region, 5.0, np.random.default_rng(0))
+    assert np.array_equal(made.pixels[:70, :90], alone)
+    # As a model's intake pads: the picture goes on mirrored.
+    assert np.array_equal(made.pixels, pad_to_multiple(alone, 32))
+    assert made.findings == (("pixelation", 5),)
+    assert made.mos == pseudo_mos([("detail.pixelate", 5.0)])
 
 
 def test_the_cut_lies_in_the_middle_on_the_grid_of_codecs() -> None:

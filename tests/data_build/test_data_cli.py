@@ -20,21 +20,30 @@ def given(photo_folders: dict[str, Path]) -> list[str]:
 def test_build_writes_the_bank_and_its_scenes_and_a_second_time_keeps_them(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(data_cli, "BankPlan", partial(BankPlan, groups_per_shard=2))  # 500 take too long for a test
+    # 500 groups take too long for a test.
+    monkeypatch.setattr(data_cli, "BankPlan", partial(BankPlan, groups_per_shard=2, whole_groups_per_shard=3))
     out = tmp_path / "bank"
-    command = ["data", "build", str(out), *given, "--shards", "32:2,48:1", "--workers", "1", "--seed", "5"]
+    command = ["data", "build", str(out), *given, "--shards", "32:2,48:1,64x32:1", "--workers", "1", "--seed", "5"]
     assert main(command) == 0
     assert capsys.readouterr() == (f"{out}\n", "")
     shards = {
         *("train-32px-0000.parquet", "train-32px-0001.parquet", "val-32px-0000.parquet"),
         *("train-48px-0000.parquet", "val-48px-0000.parquet"),
+        *("train-64x32px-0000.parquet", "val-64x32px-0000.parquet"),
     }
-    photos = {"photos.parquet", "instruct-train-photos.parquet", "instruct-val-photos.parquet"}
-    assert {p.name for p in out.iterdir()} == shards | {f"instruct-{s}" for s in shards} | photos
+    rest = {"photos.parquet", "instruct-train-photos.parquet", "instruct-val-photos.parquet", "plan.json"}
+    assert {p.name for p in out.iterdir()} == shards | {f"instruct-{s}" for s in shards} | rest
+    whole = pq.read_table(out / "train-64x32px-0000.parquet").to_pylist()
+    assert [(row["height"], row["width"]) for row in whole] == [(64, 32)] * 12
     written = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.iterdir() if p.name != "photos.parquet"}
 
     assert main(command) == 0
     assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in out.iterdir() if p.name in written} == written
+
+    assert main([*command[:-1], "6"]) == 2
+    assert capsys.readouterr().err == (
+        f"mllm-iqa: error: {out}: holds a bank of another plan (see its plan.json); name another folder\n"
+    )
 
 
 def test_heldout_writes_one_file(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,14 +54,21 @@ def test_heldout_writes_one_file(given: list[str], tmp_path: Path, capsys: pytes
     assert [severities.count(s) for s in range(6)] == [3, *[len(FAMILIES)] * 5]
 
 
-@pytest.mark.parametrize("shards", ["96", "96:", "96:x", "0:1", "96:0", "96:1,", "96:1;128:1", ""])
+@pytest.mark.parametrize("shards", ["96", "96:", "96:x", "0:1", "96:0", "96:1,", "96:1;128:1", "", "96x:1", "x96:1"])
 def test_shards_that_are_no_pairs_are_refused(
     shards: str, given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["data", "build", str(tmp_path / "bank"), *given, "--shards", shards]) == 2
     err = capsys.readouterr().err
-    assert err == f"mllm-iqa: error: --shards must be side:shards pairs such as 96:80,128:24, got {shards!r}\n"
+    assert err == f"mllm-iqa: error: --shards must be size:shards pairs such as 96:80,352x512:8, got {shards!r}\n"
     assert not (tmp_path / "bank").exists()
+
+
+def test_sides_a_model_would_have_to_pad_are_refused(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "build", str(tmp_path / "bank"), *given, "--shards", "64:1,320x481:2"]) == 2
+    assert "must be multiples of 32, got 320x481" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["build", "heldout"])

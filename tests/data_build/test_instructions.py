@@ -344,6 +344,19 @@ def test_every_crop_of_a_region_is_rated_and_the_region_is_compared() -> None:
                 assert not {3, 4} & set(c.images[1:])
 
 
+def test_some_questions_come_after_another_about_the_same_picture() -> None:
+    made = [(c, n) for n in range(400) for c in single_picture(0, region()[1], np.random.default_rng(n))]
+    first_turns = {(c.question, c.answer, n) for c, n in made}
+    for c, n in made:
+        for question, answer in c.history:
+            assert (question, answer, n) in first_turns, "the turn before belongs to another picture"
+            assert question != c.question
+    for task, share in (("rate.v1", 0.05), ("distortion.v1", 0.2), ("presence.v1", 0.2)):
+        after = [bool(c.history) for c, _ in made if c.task == task]
+        assert np.mean(after) == pytest.approx(share, abs=5 * np.sqrt(share * (1 - share) / len(after)))
+    assert all(c.history == () for c in single_picture(0, judged(3.0, None), np.random.default_rng(1)))
+
+
 def test_the_same_generator_gives_the_same_conversations() -> None:
     def made(seed: int) -> list[Conversation]:
         return group_conversations(region(), 3, 4, np.random.default_rng(seed))

@@ -15,6 +15,7 @@ from mllm_iqa.train.data import Crop, CropShards, Photo, PhotoView, photo_batch,
 from mllm_iqa.errors import DataError
 
 SIDE = 32
+SIZE = f"{SIDE}px"
 GROUPS, SHARDS = 3, 2
 
 
@@ -31,7 +32,7 @@ def bank(rows: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
     per_shard = len(rows) // SHARDS
     for number in range(SHARDS):
         table = pa.Table.from_pylist(rows[number * per_shard : (number + 1) * per_shard], schema=SCHEMA)
-        pq.write_table(table, folder / f"train-{SIDE}px-{number:04d}.parquet")
+        pq.write_table(table, folder / f"train-{SIZE}-{number:04d}.parquet")
     return folder
 
 
@@ -47,7 +48,7 @@ def same(crop: Crop, row: dict[str, object]) -> bool:
 
 
 def test_crops_come_in_order_without_their_references(bank: Path, rows: list[dict[str, object]]) -> None:
-    shards = CropShards(bank, "train", SIDE)
+    shards = CropShards(bank, "train", SIZE)
     distorted = [row for row in rows if not row["is_reference"]]
     assert len(shards) == len(distorted) == SHARDS * GROUPS * 3
     crops = [crop for number in range(6) for crop in shards.batch(number, 3)]
@@ -55,7 +56,7 @@ def test_crops_come_in_order_without_their_references(bank: Path, rows: list[dic
 
 
 def test_crops_come_with_their_references_where_asked(bank: Path, rows: list[dict[str, object]]) -> None:
-    shards = CropShards(bank, "train", SIDE, with_references=True)
+    shards = CropShards(bank, "train", SIZE, with_references=True)
     assert len(shards) == len(rows) == SHARDS * GROUPS * 4
     crops = [crop for number in range(6) for crop in shards.batch(number, 4)]
     assert all(same(crop, row) for crop, row in zip(crops, rows, strict=True))
@@ -64,7 +65,7 @@ def test_crops_come_with_their_references_where_asked(bank: Path, rows: list[dic
 
 
 def test_batches_go_round_and_round(bank: Path) -> None:
-    shards = CropShards(bank, "train", SIDE)  # 18 crops
+    shards = CropShards(bank, "train", SIZE)  # 18 crops
     # Batches of 4 cross the shards' border and the end: batch 4 is crops 16, 17, 0, 1.
     once = [c.pixels.tobytes() for c in shards.batch(0, 18)]
     assert [c.pixels.tobytes() for c in shards.batch(4, 4)] == [once[16], once[17], once[0], once[1]]
@@ -73,16 +74,16 @@ def test_batches_go_round_and_round(bank: Path) -> None:
 
 
 def test_a_batch_depends_on_its_number_alone(bank: Path) -> None:
-    forward = [[c.pixels.tobytes() for c in CropShards(bank, "train", SIDE).batch(n, 5)] for n in range(4)]
-    shards = CropShards(bank, "train", SIDE)
+    forward = [[c.pixels.tobytes() for c in CropShards(bank, "train", SIZE).batch(n, 5)] for n in range(4)]
+    shards = CropShards(bank, "train", SIZE)
     backward = [[c.pixels.tobytes() for c in shards.batch(n, 5)] for n in (3, 2, 1, 0)]
     assert forward == backward[::-1]
 
 
-@pytest.mark.parametrize(("split", "side"), [("val", SIDE), ("train", 96)])
-def test_shards_that_are_not_there_are_named_with_the_command(bank: Path, split: str, side: int) -> None:
-    with pytest.raises(DataError, match=rf"no {split} shards of {side} px; run `mllm-iqa data build`"):
-        CropShards(bank, split, side)
+@pytest.mark.parametrize(("split", "size"), [("val", SIZE), ("train", "96px"), ("train", "32x32px")])
+def test_shards_that_are_not_there_are_named_with_the_command(bank: Path, split: str, size: str) -> None:
+    with pytest.raises(DataError, match=rf"no {split} shards of {size}; run `mllm-iqa data build`"):
+        CropShards(bank, split, size)
 
 
 # Photographs

@@ -12,14 +12,17 @@ import pytest
 import torch
 from mllm_iqa.train.instruct import (
     CONVERSATIONS_PER_SCENE,
+    CROPS_FIRST,
     FIDELITY_WEIGHT,
     LEVEL_WEIGHT,
-    MIX,
+    WHOLE_PICTURES,
     InstructBatch,
+    Mix,
     Scenes,
     batch_logits,
     collate,
     instruct_loss,
+    missing_from,
     render,
     tokenize,
 )
@@ -47,6 +50,7 @@ def talk(answer: str, *, images: tuple[int, ...] = (0,), learn_from: int = 0, **
         "candidates": [],
         "probs": [],
         "learn_from": learn_from,
+        "history": [],
         **read,
     }
 
@@ -74,6 +78,22 @@ def test_rendered_text_is_the_chat_template_with_its_pictures_expanded(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     assert render(question, images, 9) == template.replace("<|image_pad|>", "<|image_pad|>" * 9)
+
+
+def test_earlier_turns_are_the_chat_template_too_and_teach_nothing(nano_tokenizer: PreTrainedTokenizerFast) -> None:
+    c = rating() | {"history": [["Is there any noise?", "No, there is no noise."]]}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there any noise?"}]},
+        {"role": "assistant", "content": "No, there is no noise."},
+        {"role": "user", "content": c["question"]},
+        {"role": "assistant", "content": c["answer"]},
+    ]
+    template = nano_tokenizer.apply_chat_template(messages, tokenize=False)
+    ids, labels, position, _ = tokenize(c, nano_tokenizer, 1)
+    assert nano_tokenizer.decode(ids) + "\n" == template
+    alone = tokenize(rating(), nano_tokenizer, 1)
+    assert [i for i in labels if i >= 0] == [i for i in alone[1] if i >= 0]
+    assert len(ids) - position == len(alone[0]) - alone[2]
 
 
 def test_the_whole_conversation_is_the_chat_template_too(nano_tokenizer: PreTrainedTokenizerFast) -> None:
@@ -385,10 +405,10 @@ def test_batches_of_a_bank_are_a_function_of_their_number(
     tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     def key(what: str, turn: int, seed: int = 0) -> tuple[bytes, list[tuple[int, ...]], list[list[int]]]:
-        made = Scenes(tiny_bank, what, 96, 2, seed).batch(turn, nano_tokenizer)
+        made = Scenes(tiny_bank, what, "96px", 2, seed).batch(turn, nano_tokenizer)
         return made.pixels.tobytes(), made.images, made.input_ids.tolist()
 
-    for what in ("crops", "whole photos"):
+    for what in ("synthetic", "whole photos"):
         assert key(what, 3) == key(what, 3)
         assert key(what, 3) != key(what, 4)
         assert key(what, 3) != key(what, 3, seed=1)
@@ -399,7 +419,7 @@ def test_crops_of_a_batch_are_those_their_scenes_are_about(
 ) -> None:
     rows = pq.read_table(tiny_bank / "train-96px-0000.parquet").to_pylist()
     scenes = pq.read_table(tiny_bank / "instruct-train-96px-0000.parquet").to_pylist()
-    kind = Scenes(tiny_bank, "crops", 96, 2, 0)
+    kind = Scenes(tiny_bank, "synthetic", "96px", 2, 0)
     # Four scenes, two in a batch: batch 3 shows scenes 2 and 3, as batch 1 does.
     made = kind.batch(3, nano_tokenizer)
     mine = scenes[2:4]
@@ -419,7 +439,7 @@ def test_crops_of_a_batch_are_those_their_scenes_are_about(
 
 
 def test_photographs_of_a_batch_carry_their_own_mos(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
-    made = Scenes(tiny_bank, "whole photos", 96, 1, 0).batch(0, nano_tokenizer)
+    made = Scenes(tiny_bank, "whole photos", "96px", 1, 0).batch(0, nano_tokenizer)
     assert made.pixels.shape == (8, 96, 96, 3)
     # Every photograph is rated once; the soft label's mean is its MOS.
     assert len(made.mos) > 4
@@ -432,12 +452,48 @@ def test_photographs_of_a_batch_carry_their_own_mos(tiny_bank: Path, nano_tokeni
 def test_a_bank_without_scenes_is_refused_with_the_command(tiny_bank: Path, tmp_path: Path) -> None:
     (tmp_path / "train-96px-0000.parquet").symlink_to(tiny_bank / "train-96px-0000.parquet")
     with pytest.raises(DataError, match=r"instruct-train-96px-0000\.parquet: not found; run `mllm-iqa data build`"):
-        Scenes(tmp_path, "crops", 96, 2, 0)
+        Scenes(tmp_path, "synthetic", "96px", 2, 0)
 
 
-def test_the_shares_of_the_mix_make_one() -> None:
-    assert sum(share for *_, share in MIX) == pytest.approx(1)
-    assert all(size % 32 == 0 for _, size, _, _ in MIX)
+@pytest.mark.parametrize("mix", [CROPS_FIRST, WHOLE_PICTURES])
+def test_every_side_of_a_mix_is_a_multiple_of_32(mix: Mix) -> None:
+    assert all(share > 0 for *_, share in mix)
+    assert all(int(side) % 32 == 0 for _, size, _, _ in mix for side in size.removesuffix("px").split("x"))
+    assert all(size[:-2].isdigit() for what, size, *_ in mix if what != "synthetic"), "views of photographs are square"
+
+
+def test_a_stage_can_begin_elsewhere_in_the_bank(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
+    first = Scenes(tiny_bank, "whole photos", "96px", 1, 0)
+    later = Scenes(tiny_bank, "whole photos", "96px", 1, 0, start=0.5)
+    half = len(first.table) // 2
+    mine, theirs = first.batch(half, nano_tokenizer), later.batch(0, nano_tokenizer)
+    assert sorted(mine.mos.tolist()) == sorted(theirs.mos.tolist())
+
+
+def test_a_shard_too_small_for_a_batch_is_refused(tiny_bank: Path) -> None:
+    with pytest.raises(DataError, match="fewer than the 5 scenes of a batch"):
+        Scenes(tiny_bank, "synthetic", "96px", 5, 0)
+
+
+def test_whole_pictures_of_a_batch_have_both_sides(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
+    made = Scenes(tiny_bank, "synthetic", "160x224px", 2, 0).batch(0, nano_tokenizer)
+    assert made.pixels.shape[1:] == (160, 224, 3)
+    image_tokens = (made.input_ids == nano_tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum(dim=1)
+    assert image_tokens.tolist() == [len(shown) * 5 * 7 for shown in made.images]
+
+
+def test_what_a_mix_needs_and_a_bank_lacks_is_named(tiny_bank: Path) -> None:
+    assert missing_from(tiny_bank, (("synthetic", "96px", 1, 0.5), ("whole photos", "384px", 1, 0.5))) == []
+    assert missing_from(tiny_bank, (("synthetic", "64px", 1, 1.0),)) == ["train-64px-*.parquet"]
+
+
+def test_conversations_without_their_file_are_missing(tiny_bank: Path, tmp_path: Path) -> None:
+    for name in ("photos.parquet", "train-96px-0000.parquet"):
+        (tmp_path / name).symlink_to(tiny_bank / name)
+    assert missing_from(tmp_path, (("synthetic", "96px", 1, 1.0),)) == [
+        "instruct-train-96px-0000.parquet",
+        "instruct-train-photos.parquet",
+    ]
 
 
 def test_a_step_lowers_the_loss(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
@@ -445,7 +501,7 @@ def test_a_step_lowers_the_loss(tiny_bank: Path, nano_tokenizer: PreTrainedToken
     model = build_nano(nano_tokenizer)
     speed_up(model.model.visual)
     level_ids = [nano_tokenizer.convert_tokens_to_ids(f"Ġ{word}") for word in LEVELS]
-    made = Scenes(tiny_bank, "whole photos", 96, 1, 0).batch(0, nano_tokenizer)
+    made = Scenes(tiny_bank, "whole photos", "96px", 1, 0).batch(0, nano_tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     before, parts = instruct_loss(batch_logits(model, made), made, level_ids)
     before.backward()

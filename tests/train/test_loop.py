@@ -158,6 +158,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, killed_
     # It goes on after the last multiple of 5 steps, with the batch that comes next there.
     resumed_at = killed_at // 5 * 5
     assert seen == [*range(killed_at + 1), *range(resumed_at, 14)]
+    assert [row["step"] for row in log_of(tmp_path / "killed")] == list(range(14))
     torch.testing.assert_close(state_of(tmp_path / "killed"), state_of(tmp_path / "whole"), rtol=0, atol=0)
 
 

@@ -1,4 +1,4 @@
-"""A miniature of the whole run: both stages, a second run that finds everything done, and the checkpoint in use."""
+"""A miniature of the whole run: all stages, a second run that finds everything done, and the checkpoint in use."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train import instruct as instruct_stage
+from mllm_iqa.train import nano as stages
 from mllm_iqa.train import pretrain_vision as vision_stage
 from mllm_iqa.train.nano import train_nano
 from mllm_iqa.train.recipe import Recipe
 from mllm_iqa.train.teacher import FEATURES
+from safetensors.torch import load_file
 
 from mllm_iqa import Assistant
 from mllm_iqa.checkpoints import read_card
@@ -44,7 +45,8 @@ def small_batches() -> Iterator[None]:
     threads = cv2.getNumThreads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vision_stage, "MIX", (("synthetic", 96, 6, 0.5), ("photo", 256, 2, 0.5)))
-        patch.setattr(instruct_stage, "MIX", (("crops", 96, 1, 0.5), ("whole photos", 96, 1, 0.5)))
+        patch.setattr(stages, "CROPS_FIRST", (("synthetic", "96px", 1, 0.5), ("whole photos", "96px", 1, 0.5)))
+        patch.setattr(stages, "WHOLE_PICTURES", (("synthetic", "160x224px", 1, 0.5), ("whole photos", "96px", 1, 0.5)))
         yield
     cv2.setNumThreads(threads)
 
@@ -59,10 +61,11 @@ def recipe(tiny_bank: Path, teacher: Path, tmp_path_factory: pytest.TempPathFact
             "bank": tiny_bank,
             "teacher": teacher,
             "output": tmp_path_factory.mktemp("run"),
-            "seed": 9,
+            "seed": 8,
             "max_pixels": 128 * 128,
             "vision": stage,
             "instruct": stage,
+            "whole": stage,
         }
     )
 
@@ -76,8 +79,8 @@ def log_of(recipe: Recipe, stage: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in (recipe.output / stage / "log.jsonl").read_text("utf8").splitlines()]
 
 
-def test_both_stages_took_their_steps_on_both_sorts_of_batches(recipe: Recipe, checkpoint: Path) -> None:
-    for stage, crops in (("vision", "synthetic"), ("instruct", "crop")):
+def test_all_stages_took_their_steps_on_both_sorts_of_batches(recipe: Recipe, checkpoint: Path) -> None:
+    for stage, crops in (("vision", "synthetic"), ("instruct", "crop"), ("whole", "crop")):
         rows = log_of(recipe, stage)
         assert [row["step"] for row in rows] == list(range(STEPS))
         assert all(np.isfinite(list(row.values())).all() for row in rows)
@@ -103,14 +106,27 @@ def test_a_second_run_finds_everything_done_and_writes_the_same_checkpoint(recip
     before = {p.name: p.read_bytes() for p in checkpoint.iterdir()}
     assert train_nano(recipe, "miniature.yaml") == checkpoint
     assert {p.name: p.read_bytes() for p in checkpoint.iterdir()} == before
-    assert [len(log_of(recipe, stage)) for stage in ("vision", "instruct")] == [STEPS, STEPS]
+    assert [len(log_of(recipe, stage)) for stage in ("vision", "instruct", "whole")] == [STEPS] * 3
 
 
 def test_the_card_names_the_recipe(checkpoint: Path, recipe: Recipe) -> None:
     card = read_card(checkpoint)
     assert card is not None
     assert (card.name, card.version, card.max_pixels) == ("miniature", "0", recipe.max_pixels)
-    assert card.recipe == "miniature.yaml: 2 vision steps, 2 instruction steps"
+    assert card.recipe == "miniature.yaml: 2 vision steps, 2 crop instruction steps, 2 whole-picture instruction steps"
+
+
+def test_a_run_goes_on_from_a_checkpoint(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
+    went_on = {"start": checkpoint, "output": tmp_path / "run", "vision": None, "instruct": None}
+    out = train_nano(Recipe.model_validate(recipe.model_dump() | went_on), "more.yaml")
+    card = read_card(out)
+    assert card is not None
+    assert card.recipe == "more.yaml: 2 whole-picture instruction steps, from miniature 0"
+    before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, out))
+    assert before.keys() == after.keys()
+    moved = [float((after[name].float() - before[name].float()).abs().max()) for name in before]
+    assert 0 < max(moved) < 0.01, "two steps of 1e-3 at most, from the checkpoint's weights"
+    assert (out / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
 
 
 def test_the_checkpoint_scores_and_explains_a_picture(checkpoint: Path) -> None:

@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from mllm_iqa.train.instruct import CROPS_FIRST, WHOLE_PICTURES
 from mllm_iqa.train.loop import LoopPlan
 from mllm_iqa.train.recipe import StagePlan, read_recipe
 
@@ -21,6 +22,7 @@ output: {folder}/out
 max_pixels: 65536
 vision: {{steps: 2, learning_rate: 1.0e-3, warmup: 1}}
 instruct: {{steps: 3, learning_rate: 2.0e-3, warmup: 0, save_every: 7, bf16: true, weight_decay: 0.0}}
+whole: {{steps: 4, learning_rate: 5.0e-4, warmup: 2}}
 """
 
 
@@ -33,7 +35,8 @@ def write(folder: Path, text: str = RECIPE) -> Path:
 def test_the_shipped_recipe_is_valid() -> None:
     recipe = read_recipe(SHIPPED)
     assert recipe.name == "nano"
-    for stage in (recipe.vision, recipe.instruct):
+    for stage in (recipe.vision, recipe.instruct, recipe.whole):
+        assert stage is not None
         assert stage.warmup < stage.steps
 
 
@@ -42,6 +45,8 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert (recipe.bank, recipe.output) == (tmp_path / "bank", tmp_path / "out")
     assert (recipe.seed, recipe.threads, recipe.assumed_std, recipe.max_pixels) == (0, 0, 0.5, 65536)
     assert recipe.vision == StagePlan(steps=2, learning_rate=1e-3, warmup=1)
+    assert recipe.start is None
+    assert recipe.instruct is not None
     assert recipe.instruct.loop_plan() == LoopPlan(
         steps=3, learning_rate=2e-3, warmup=0, weight_decay=0.0, save_every=7, bf16=True
     )
@@ -54,6 +59,9 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("{{steps: 2, ", "{{step: 2, ", "vision.step: unknown key, did you mean steps?"),
         ("name: tiny", "name: tiny\nzzz: 1", "zzz: unknown key"),
         ("steps: 2", "steps: 0", "vision.steps: Input should be greater than 0"),
+        ("steps: 4", "steps: 0", "whole.steps: Input should be greater than 0"),
+        ("name: tiny", "name: tiny\nstart: nano", "either start, or both vision and instruct, must be given"),
+        ("vision: {{", "whole: {{", "either start, or both vision and instruct, must be given"),
         ("steps: 3", "steps: many", "instruct.steps: Input should be a valid integer"),
         ("learning_rate: 1.0e-3", "learning_rate: -1", "vision.learning_rate: Input should be greater than 0"),
         ("max_pixels: 65536\n", "", "max_pixels: Field required"),
@@ -119,10 +127,8 @@ def test_a_missing_bank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["train", str(path), "--check"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == (
-        f"mllm-iqa: error: {path}: not found: {tmp_path}/bank/photos.parquet, {tmp_path}/teacher.npz "
-        "(`mllm-iqa data build` writes the bank)\n"
-    )
+    assert err.startswith(f"mllm-iqa: error: {path}: not found: {tmp_path}/bank/instruct-train-photos.parquet, ")
+    assert err.endswith(" more (`mllm-iqa data build` writes the bank)\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -134,14 +140,33 @@ def test_a_run_on_a_missing_bank_is_refused_before_it_begins(
     assert not (tmp_path / "out").exists()
 
 
+def write_bank(folder: Path) -> None:
+    """Files of the names the recipe reads, and nothing in them."""
+    folder.mkdir()
+    shards = [f"train-{size}-0000.parquet" for what, size, *_ in CROPS_FIRST + WHOLE_PICTURES if what == "synthetic"]
+    for name in [*shards, *(f"instruct-{s}" for s in shards), "photos.parquet", "instruct-train-photos.parquet"]:
+        (folder / name).touch()
+
+
 def test_a_check_of_a_whole_recipe_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path)
-    (tmp_path / "bank").mkdir()
-    (tmp_path / "bank" / "photos.parquet").touch()
+    write_bank(tmp_path / "bank")
+    assert main(["train", str(path), "--check"]) == 2
+    assert capsys.readouterr().err == (
+        f"mllm-iqa: error: {path}: the teacher's weights are not at {tmp_path}/teacher.npz\n"
+    )
     (tmp_path / "teacher.npz").touch()
     assert main(["train", str(path), "--check"]) == 0
     assert capsys.readouterr() == (f"{path}: valid\n", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_start_that_is_no_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for line in RECIPE.splitlines() if not line.startswith(("vision", "instruct"))]
+    path = write(tmp_path, "\n".join([*lines, "start: {folder}/absent", ""]))
+    write_bank(tmp_path / "bank")
+    assert main(["train", str(path), "--check"]) == 2
+    assert capsys.readouterr().err == f"mllm-iqa: error: {path}: {tmp_path}/absent is not a checkpoint folder\n"
 
 
 @pytest.mark.parametrize(
