@@ -126,10 +126,9 @@ def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generato
         size: (height, width), multiples of 32.
         rng: for the sides, the place, and whether the photograph is reduced before.
     """
-    height, width = (
-        int(rng.integers(max(MIN_SIDE, side - 31), min(side, have) + 1))
-        for side, have in zip(size, image.shape, strict=False)
-    )
+    low = [max(MIN_SIDE, side - 31) for side in size]
+    high = [min(side, have) for side, have in zip(size, image.shape, strict=False)]
+    height, width = (int(side) for side in rng.integers(low, high, endpoint=True))
     return _region(image, height, width, rng)
 
 

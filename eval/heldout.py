@@ -212,7 +212,12 @@ def interval_multiplier(rows: list[dict[str, Any]]) -> tuple[float, float, int]:
 
     Returns:
         (multiplier, coverage on the other half, size of the calibration half).
+
+    Raises:
+        DataError: fewer than two rows.
     """
+    if len(rows) < 2:
+        raise DataError(f"an interval needs at least two scored photographs, got {len(rows)}")
     order = np.random.default_rng(0).permutation(len(rows))
     ratio = np.array([abs(r["result"]["mos"] - r["mos"]) / r["result"]["std"] for r in rows])[order]
     half = len(ratio) // 2

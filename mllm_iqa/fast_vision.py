@@ -7,6 +7,7 @@ Both give the same numbers up to float rounding (tested), and training and servi
 
 from __future__ import annotations
 
+from inspect import signature
 from types import MethodType
 from typing import Any
 
@@ -65,6 +66,14 @@ def speed_up(visual: nn.Module) -> nn.Module:
     for block in blocks:
         block.attn.forward = MethodType(_batched_attention, block.attn)
     return visual
+
+
+def takes_encoded_pictures(model: Any) -> bool:
+    """Whether a `Qwen3VLModel` can be handed pictures its tower has already encoded (`mm_encoder_outputs`).
+
+    transformers before 5.18 swallows the unknown argument and answers without having seen the pictures.
+    """
+    return "mm_encoder_outputs" in signature(model.forward).parameters
 
 
 def patchify(pixels: np.ndarray, patch: int = 16, merge: int = 2) -> torch.Tensor:

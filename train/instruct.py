@@ -19,8 +19,8 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
-from mllm_iqa.errors import DataError
-from mllm_iqa.fast_vision import grid_of, patchify, speed_up
+from mllm_iqa.errors import ConfigError, DataError
+from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
 from mllm_iqa.levels import LEVELS, VALUES
 
 from .data import CropShards, Photo, photo_view, read_photos, shard_crops
@@ -318,6 +318,8 @@ def instruct(
         seed: of the batches.
         start: where in the bank to begin, in 0..1.
     """
+    if not takes_encoded_pictures(model.model):
+        raise ConfigError("training needs transformers 5.18 or newer: this one would not look at the pictures")
     speed_up(model.model.visual)
     level_ids = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in LEVELS]
     kinds = [Scenes(bank, what, size, count, seed, start) for what, size, count, _ in mix]

@@ -26,6 +26,7 @@ from transformers.utils import logging as hf_logging
 
 from ..checkpoints import Card, read_card, verify
 from ..errors import BackendError, CheckpointError, PromptError
+from ..fast_vision import speed_up, takes_encoded_pictures
 from ..images import Picture, pad_to_multiple
 from ..parallel import one_thread_each
 from .base import Conversation
@@ -90,15 +91,14 @@ class HuggingFaceBackend:
         self.card = card
         self._name = name
         self._is_qwen = model.config.model_type in _QWEN_FAMILIES
-        self._shares_vision = model.config.model_type == "qwen3_vl"
+        is_qwen3 = model.config.model_type == "qwen3_vl"
+        self._shares_vision = is_qwen3 and takes_encoded_pictures(model.model)
         self._rows: OrderedDict[_Key, _State] = OrderedDict()
         self._pictures: OrderedDict[str, Any] = OrderedDict()
         self._template = image_processor if getattr(image_processor, "chat_template", None) else tokenizer
         self._multiple = image_processor.patch_size * image_processor.merge_size if self._is_qwen else 1
         self._ends = _end_tokens(model, tokenizer)
-        if self._shares_vision and model.device.type == "cpu":
-            from ..fast_vision import speed_up
-
+        if is_qwen3 and model.device.type == "cpu":
             speed_up(model.model.visual)
 
     @classmethod
@@ -131,8 +131,8 @@ class HuggingFaceBackend:
                 # Its positions depend on the pictures, and it keeps those of the last prefill to itself.
                 raise CheckpointError(f"{source}: models of type {config.model_type!r} are not supported")
             if config.model_type in _QWEN_FAMILIES:
-                # The family's AutoProcessor wants torchvision for videos, and before transformers 5.19 every automatic
-                # class for images wants it; all checkpoints of the family share this one.
+                # The family's AutoProcessor wants torchvision for videos, which pictures do not need; some versions'
+                # AutoImageProcessor wants it too. All checkpoints of the family share this class.
                 tokenizer = AutoTokenizer.from_pretrained(source, **_SAFE)
                 images = Qwen2VLImageProcessorPil.from_pretrained(source, **_SAFE)
             else:

@@ -145,6 +145,36 @@ def test_candidates_are_as_probable_as_in_stock_transformers(
     np.testing.assert_allclose(found[0], expected, atol=STOCK_TOLERANCE)
 
 
+def test_a_transformers_that_takes_no_encoded_pictures_still_sees_them(
+    load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "takes_encoded_pictures", lambda model: False)
+    old = load()
+    # Before 5.18 the argument was swallowed, so that handing it over would leave the pictures out.
+    monkeypatch.setattr(old, "_encode", lambda pictures: pytest.fail("pictures were encoded for nothing"))
+    asked_of_both = list(CONVERSATIONS.values())
+    np.testing.assert_allclose(
+        old.continuation_logprobs(asked_of_both, MIXED_WORDS),
+        backend.continuation_logprobs(asked_of_both, MIXED_WORDS),
+        atol=STOCK_TOLERANCE,
+    )
+
+
+def test_rows_of_a_pass_go_on_without_a_copy_and_others_in_their_order() -> None:
+    def passed(rows: int, first: float) -> list[huggingface._State]:
+        values = torch.arange(rows * 6.0).reshape(rows, 1, 2, 3) + first
+        layers = [(values, values + 100), (values + 200, values + 300)]
+        return [huggingface._State(layers, i, torch.zeros(1)) for i in range(rows)]
+
+    one, two = passed(3, 0.0), passed(2, 50.0)
+    assert huggingface._joined(one) is one[0].keys_values
+    assert huggingface._joined(one[1:2] + one[:1])[1][0].tolist() == one[0].keys_values[1][0][[1, 0]].tolist()
+    mixed = huggingface._joined([two[1], one[2]])
+    for layer, (keys, values) in enumerate(mixed):
+        assert keys.tolist() == [two[1].keys_values[layer][0][1].tolist(), one[2].keys_values[layer][0][2].tolist()]
+        assert torch.equal(values, keys + 100)
+
+
 def test_pictures_their_order_and_the_words_matter(backend: HuggingFaceBackend) -> None:
     one, two = picture(64, 64, 1), picture(64, 64, 2)
     others = [

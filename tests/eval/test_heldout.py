@@ -262,6 +262,12 @@ def test_errors_of_one_size_are_all_covered() -> None:
     assert (multiplier, covered, half) == (pytest.approx(1.5), 1.0, 5)
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_interval_of_too_few_photographs_is_refused(count: int) -> None:
+    with pytest.raises(DataError, match=f"at least two scored photographs, got {count}"):
+        interval_multiplier(ratio_rows([1.5] * count))
+
+
 def test_figures_and_calibration_go_into_the_card(tmp_path: Path, values: dict[str, Any]) -> None:
     card = Card(
         name="tiny",
