@@ -6,6 +6,7 @@ that was killed goes on where it stopped and ends with the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -96,15 +97,17 @@ def shard_rows(
     """The rows of shard `number` of crops or whole pictures of a size.
 
     Raises:
-        DataError: no source is large enough for whole pictures of this size.
+        DataError: no source is large enough.
     """
     side = [size] if isinstance(size, int) else [*size]
     rng = np.random.default_rng([seed, *side, number])
     if not isinstance(size, int):
         height, width = size
         sources = [s for s in sources if s.shape[0] > height - 32 and s.shape[1] > width - 32]
-        if not sources:
-            raise DataError(f"no clean source is large enough for whole pictures of {width}x{height}")
+    else:
+        sources = [s for s in sources if min(s.shape[:2]) >= size]
+    if not sources:
+        raise DataError(f"no clean source is large enough for pictures of {label(size)}")
     for index in range(groups):
         group = number * groups + index
         source = sources[rng.integers(len(sources))]
@@ -149,17 +152,30 @@ def write_photos(photos: list[Photo], path: Path) -> None:
         for p in photos
         if p.mos is not None
     ]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(rows), partial)
+    partial.replace(path)
 
 
-def _claim(out: Path, plan: BankPlan) -> None:
-    """Note in the folder what its shards are made from, or check that it is the same."""
+def _claim(out: Path, plan: BankPlan, photos: list[Photo]) -> None:
+    """Note in the folder what its files are made from, or check that it is the same.
+
+    The photographs count too: conversations name them by their place in the table.
+    """
     path = out / "plan.json"
     mine = {k: v for k, v in asdict(plan).items() if k != "sizes"}  # more sizes and shards may come later
-    if not path.exists():
-        path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != mine:
-        raise DataError(f"{out}: holds a bank of another plan (see its plan.json); name another folder")
+    known = sorted((p.path.name, p.dataset, p.subset, p.split, p.mos or 0.0) for p in photos)
+    mine["photographs"] = hashlib.sha256(repr(known).encode()).hexdigest()
+    text = json.dumps(mine, indent=2) + "\n"
+    if path.exists() or any(out.glob("*.parquet")):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            raise DataError(
+                f"{out}: holds a bank of another plan or of other photographs (see its plan.json); name another folder"
+            )
+        return
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def build_bank(
@@ -174,8 +190,8 @@ def build_bank(
     """
     plan = plan or BankPlan()
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, plan)
     photos = read_biq2021(biq2021) + read_bsds500(bsds500)
+    _claim(out, plan, photos)
     write_photos(photos, out / "photos.parquet")
     yield out / "photos.parquet"
     clean = clean_sources(photos)

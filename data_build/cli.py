@@ -35,7 +35,7 @@ def build(
         typer.Option(help="size:shards pairs, e.g. 96:80,352x512:8 (2,000 crops or 320 whole pictures each)."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
 ) -> None:
     """Write distorted crops and pictures, the table of photographs, and conversations. A killed build goes on."""
     plan = BankPlan(seed=seed) if shards is None else BankPlan(sizes=_sizes(shards), seed=seed)
@@ -70,7 +70,7 @@ def heldout(
     biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
     bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
     per_family: Annotated[int, typer.Option(min=1, help="Sources per family of distortions.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 1,
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
     print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed))

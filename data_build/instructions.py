@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mllm_iqa.levels import LEVELS, SEVERITIES, soft_label
-from mllm_iqa.prompt_files import Prompt, findings_text, load_prompt
+from mllm_iqa.prompt_files import Prompt, effect_key, findings_text, load_prompt
 from mllm_iqa.taxonomy import FAMILIES, FAMILY_OF
 
 from .appearance import appearance
@@ -92,7 +92,7 @@ def rate(index: int, picture: Judged, rng: np.random.Generator, *, reason: bool,
             learn_from = len(answer)
         effects = load_prompt("effects.v1")
         for kind, severity in picture.findings or ():
-            answer += " " + _pick(effects.wordings(f"{kind}/{'mild' if severity <= 2 else 'strong'}"), rng)
+            answer += " " + _pick(effects.wordings(effect_key(kind, severity)), rng)
         answer += words.phrase("appearance", appearance=appearance(picture.pixels))
         answer += _pick(words.wordings(level), rng)
     question = prompt.question if reason else _question(prompt, rng)

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.checkpoints import Card, IntervalCard, read_card, write_card
+from mllm_iqa.checkpoints import Card, IntervalCard, read_card, sha256_of, write_card
 from mllm_iqa.errors import DataError
 from mllm_iqa.images import load_image
 from mllm_iqa.levels import LEVELS, SEVERITIES
+from mllm_iqa.prompt_files import effect_sentences
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILIES
 
@@ -45,23 +46,29 @@ def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> I
     """Score everything into a JSON-lines file, going on after the rows that are already there; yields rows done.
 
     Raises:
-        DataError: the rows that are already there come from another model.
+        DataError: the rows that are already there come from another model, other weights or another test set.
     """
     jobs: list[tuple[str, dict[str, Any]]] = [("synthetic", row) for row in synthetic_items(synthetic)]
     jobs += [("photo", row) for row in photo_items(photos)]
-    done = _rows_done(out, assistant.backend.name)
+    card = assistant.card
+    made_with = {
+        "model": assistant.backend.name,
+        "weights": "" if card is None else " ".join(card.sha256.values()),
+        "test_set": f"{sha256_of(synthetic)} {sha256_of(photos)}",
+    }
+    done = _rows_done(out, made_with)
     with out.open("a", encoding="utf-8") as f:
         for batch in _batched(jobs[done:], 8):
             sources = [row["pixels"] if what == "synthetic" else row["path"] for what, row in batch]
             for (what, row), result in zip(batch, assistant.score_many(sources), strict=True):
                 known = {k: v for k, v in row.items() if k != "pixels"}
-                f.write(json.dumps({"set": what, **known, "result": result.to_dict()}) + "\n")
+                f.write(json.dumps({"set": what, **known, "result": result.to_dict(), "made_with": made_with}) + "\n")
             f.flush()
             done += len(batch)
             yield done
 
 
-def _rows_done(out: Path, model: str) -> int:
+def _rows_done(out: Path, made_with: dict[str, str]) -> int:
     """How many rows a predictions file holds; a row that was cut off in the middle of writing is removed."""
     if not out.exists():
         return 0
@@ -70,9 +77,11 @@ def _rows_done(out: Path, model: str) -> int:
     if len(whole) < len(written):
         out.write_bytes(whole)
     rows = [json.loads(line) for line in whole.splitlines()]
-    others = {r["result"]["model"] for r in rows if _scored(r)} - {model}
-    if others:
-        raise DataError(f"{out}: holds predictions of {', '.join(sorted(others))}, not of {model}; name another folder")
+    for row in rows:
+        for what, mine in made_with.items():
+            if row.get("made_with", {}).get(what) != mine:
+                told = what.replace("_", " ")
+                raise DataError(f"{out}: holds predictions of another {told} than {mine[:40]!r}; name another folder")
     return len(rows)
 
 
@@ -108,11 +117,13 @@ def _share(hits: list[bool], groups: list[str], total: int) -> Figure:
 
 
 def _inconsistent(result: dict[str, Any]) -> bool:
-    """Whether the text contradicts the number: another level, or a kind that is not among the findings."""
+    """Whether the text contradicts the result: another level, a kind not found, or an effect of another strength."""
     level = max(LEVELS, key=lambda w: result["levels"][w])
     kinds = [f["kind"] for f in result["distortions"]]
     # Severities stand in the sentence that states the findings.
     wrong = [w for w in contradictions(result["explanation"], level, kinds) if w not in SEVERITIES]
+    own = effect_sentences((f["kind"], f["severity"]) for f in result["distortions"])
+    wrong += [s for s in effect_sentences(None) - own if s in result["explanation"]]
     return bool(wrong) or level not in result["explanation"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
@@ -10,9 +11,9 @@ from . import registry
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
 from .errors import BackendError, ImageError, PromptError
-from .images import ImageSource, Picture, load_image
+from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
-from .prompt_files import findings_text, load_prompt
+from .prompt_files import LANGUAGES, effect_key, effect_sentences, findings_text, load_prompt
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -107,11 +108,18 @@ class Assistant:
         """Judge pictures one after the other, in their order, as an iterator that holds `batch_size` at a time.
 
         A picture that cannot be read becomes a `Failure` in its place; the rest goes on.
+
+        Raises:
+            ImageError: a single path instead of several pictures.
+            BackendError: a language the model does not speak.
         """
+        _check_several(images)
         self._check_language(language)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        stream = iter(images)
+        return self._score_stream(iter(images), explain, batch_size)
+
+    def _score_stream(self, stream: Iterator[ImageSource], explain: bool, batch_size: int) -> Iterator[Score | Failure]:
         while chunk := list(itertools.islice(stream, batch_size)):
             loaded = [self._picture_or_failure(source) for source in chunk]
             scores = iter(self._score([p for p in loaded if isinstance(p, Picture)], explain=explain))
@@ -152,9 +160,11 @@ class Assistant:
         if explain:
             found = self._find(pictures)
             key = {"a": "first", "b": "second", "tie": "equal"}[winner]
-            explanation = prompt.answer_prefix + prompt.phrase(key) + prompt.phrase(f"{key}/rest")
+            # Said of a and b, the first and the second to the reader, even where the model saw a reference before them.
+            words = load_prompt("compare.v1")
+            explanation = words.answer_prefix + words.phrase(key) + words.phrase(f"{key}/rest")
             for side, (findings, _) in zip(("first", "second"), found, strict=True):
-                explanation += prompt.phrase(f"{side}/findings", findings=_words(findings))
+                explanation += words.phrase(f"{side}/findings", findings=_words(findings))
             confidence = geometric_mean([mean[winner], *found[0][1], *found[1][1]])
         return Comparison(
             winner=winner,
@@ -178,7 +188,14 @@ class Assistant:
         Args:
             images: shown at the start of the first message.
             messages: {"role": "user" or "assistant", "content": words}, the last one the user's.
+
+        Raises:
+            ImageError: a picture that cannot be read, or a single path instead of several pictures.
+            BackendError: messages of another form.
         """
+        _check_several(images)
+        if not all(set(m) == {"role", "content"} and isinstance(m["content"], str) for m in messages):
+            raise BackendError('a message has a "role" ("user" or "assistant") and its "content", words')
         turns = tuple(Turn(m["role"], m["content"]) for m in messages)
         if not turns or turns[-1].role != "user" or turns[0].role != "user":
             raise BackendError("a chat begins and ends with a message of the user")
@@ -191,6 +208,8 @@ class Assistant:
         if language not in self.backend.languages:
             known = ", ".join(self.backend.languages)
             raise BackendError(f"{self.backend.name} does not answer in {language!r}; it knows: {known}")
+        if language not in LANGUAGES:
+            raise BackendError(f"there are no prompts in {language!r} yet; there are: {', '.join(LANGUAGES)}")
 
     def _picture(self, source: ImageSource, name: str | None) -> Picture:
         return load_image(source, name=name, max_pixels=self.max_pixels)
@@ -199,7 +218,7 @@ class Assistant:
         try:
             return self._picture(source, None)
         except ImageError as error:
-            return Failure(str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else "", str(error))
+            return Failure(shown_name(source), str(error))
 
     def _score(
         self, pictures: Sequence[Picture], *, explain: bool, references: Sequence[Picture] | None = None
@@ -216,6 +235,7 @@ class Assistant:
         levels = [LEVELS[int(row.argmax())] for row in probs]
         found = self._find(pictures) if explain else [None] * len(pictures)
         texts = self._explain(pictures, levels, [f[0] for f in found if f is not None]) if explain else found
+        calibration = self.card.interval if self.card is not None and references is None else None
         scores = []
         for i, picture in enumerate(pictures):
             mos, std = float(mos_of(probs[i])), float(std_of(probs[i]))
@@ -225,7 +245,7 @@ class Assistant:
                 Score(
                     mos=mos,
                     std=std,
-                    interval=interval_of(mos, std, self.card.interval if self.card is not None else None),
+                    interval=interval_of(mos, std, calibration),
                     levels={word: float(p) for word, p in zip(LEVELS, probs[i], strict=True)},
                     outside_mass=float(outside_mass(logprobs[i])),
                     distortions=None if findings is None else findings[0],
@@ -234,6 +254,7 @@ class Assistant:
                     image=picture.info,
                     model=self.backend.name,
                     prompt=prompt.name,
+                    reference=None if references is None else references[i].info,
                 )
             )
         return scores
@@ -271,7 +292,8 @@ class Assistant:
                         findings[i].append(Finding(kind, FAMILY_OF[kind], 1, p))
                         live[i] = conversation.continued(prompt.phrase("kind", kind=kind))
                 self._read_severity(live, findings, key_probs)
-        return [(tuple(f), p) for f, p in zip(findings, key_probs, strict=True)]
+        by_harm = [tuple(sorted(f, key=lambda finding: -finding.severity)) for f in findings]
+        return list(zip(by_harm, key_probs, strict=True))
 
     def _read_severity(
         self, live: dict[int, Conversation], findings: list[list[Finding]], key_probs: list[list[float]]
@@ -299,43 +321,61 @@ class Assistant:
         """An explanation for each picture: its level and findings as read, then what the model says about them.
 
         The generated part is conditioned on both; a sentence of it that names another level, or names or describes a
-        kind that was not found, is left out; so is, from a model trained on templates, one that is no template.
+        kind that was not found, or describes one stronger or milder than found, is left out. A model trained on
+        templates first chooses, for each finding, among the sentences on what that kind does at that severity; of what
+        it adds, only whole templates stay.
         """
         rate, reason = load_prompt("rate.v1"), load_prompt("reason.v1")
-        asked, heads = [], []
+        asked, spoken = [], []
         for picture, level, found in zip(pictures, levels, findings, strict=True):
             if found:
                 sentence = reason.phrase("findings", findings=_words(found))
             else:
                 sentence = reason.phrase("none" if level in LEVELS[:2] else "unclear")
-            spoken = rate.phrase("level", level=level) + rate.phrase("end") + sentence
-            asked.append(Conversation.ask([picture], rate.question, rate.answer_prefix).continued(spoken))
-            heads.append(rate.answer_prefix + spoken)
-        said = self.backend.generate(asked, max_new_tokens=_REASON_TOKENS)
+            asked.append(Conversation.ask([picture], rate.question, rate.answer_prefix))
+            spoken.append(rate.phrase("level", level=level) + rate.phrase("end") + sentence)
+        if self._templated:
+            spoken = self._with_effects(asked, spoken, findings)
+        continued = [c.continued(words) for c, words in zip(asked, spoken, strict=True)]
+        said = self.backend.generate(continued, max_new_tokens=_REASON_TOKENS)
         return [
-            f"{head} {self._checked(text, level, found)}".strip()
-            for head, text, level, found in zip(heads, said, levels, findings, strict=True)
+            f"{rate.answer_prefix}{words} {self._checked(text, level, found)}".strip()
+            for words, text, level, found in zip(spoken, said, levels, findings, strict=True)
         ]
+
+    @property
+    def _templated(self) -> bool:
+        """Whether the model was trained on the sentences of the effects prompt."""
+        return self.card is not None and "effects.v1" in self.card.prompts
+
+    def _with_effects(
+        self, asked: Sequence[Conversation], spoken: Sequence[str], findings: Sequence[tuple[Finding, ...]]
+    ) -> list[str]:
+        """What was spoken, and after it one sentence on each finding: the one the model finds most probable there."""
+        effects = load_prompt("effects.v1")
+        out = list(spoken)
+        for place in range(max(map(len, findings), default=0)):
+            groups: dict[str, list[int]] = {}
+            for i, found in enumerate(findings):
+                if len(found) > place:
+                    groups.setdefault(effect_key(found[place].kind, found[place].severity), []).append(i)
+            for key, members in groups.items():
+                sentences = [f" {sentence}" for sentence in effects.wordings(key)]
+                logprobs = self.backend.continuation_logprobs([asked[i].continued(out[i]) for i in members], sentences)
+                for i, row in zip(members, logprobs, strict=True):
+                    out[i] += sentences[int(row.argmax())]
+        return out
 
     def _checked(self, text: str, level: str, findings: Sequence[Finding]) -> str:
         """The sentences of a generated text that agree with the result and, from a model of templates, are whole."""
-        templated = self.card is not None and "effects.v1" in self.card.prompts
+        own = effect_sentences((f.kind, f.severity) for f in findings)
         return consistent_text(
             text,
             level,
             [f.kind for f in findings],
-            foreign=_effects(None) - _effects(findings),
-            only=_effects(findings) | _remarks(level) if templated else None,
+            foreign=effect_sentences(None) - own,
+            only=_remarks(level) if self._templated else None,
         )
-
-
-def _effects(findings: Sequence[Finding] | None) -> frozenset[str]:
-    """Sentences that describe what the kinds of these findings (None = all kinds) do to a picture."""
-    phrases = load_prompt("effects.v1").phrases
-    kinds = None if findings is None else {f.kind for f in findings}
-    return frozenset(
-        s for key, words in phrases.items() if kinds is None or key.rsplit("/", 1)[0] in kinds for s in words
-    )
 
 
 @cache
@@ -346,6 +386,12 @@ def _remarks(level: str) -> frozenset[str]:
     choices = [[w[0] for key, w in look.phrases.items() if key.startswith(f"{part}/")] for part in parts]
     looks = (look.phrase("sentence", **dict(zip(parts, c, strict=True))) for c in itertools.product(*choices))
     return frozenset([*looks, *(words.strip() for words in reason.wordings(level))])
+
+
+def _check_several(images: object) -> None:
+    """Refuse one picture where several are expected: a path would be taken for a list of its letters."""
+    if isinstance(images, str | bytes | os.PathLike):
+        raise ImageError("give a list of pictures, even of one")
 
 
 def _words(findings: Sequence[Finding]) -> str:

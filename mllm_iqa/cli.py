@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from .errors import IqaError
+from .errors import ConfigError, IqaError
 from .extras import missing
 
 FEATURES: dict[str, tuple[str, str]] = {
@@ -53,6 +53,7 @@ class ListFormat(StrEnum):
     json = "json"
 
 
+_FORMATS = ", ".join(ScoreFormat)
 Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
@@ -77,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if not stream.isatty() and hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # files and pipes, whatever the locale
+    if not sys.stdin.isatty() and hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     try:
         typer.main.get_command(app).main(arguments, prog_name="mllm-iqa")
         status = 0
@@ -158,9 +161,13 @@ def score(
 
 
 def _format_of(output: Path | None) -> ScoreFormat:
-    """The format that a file's extension names; the table where it names none."""
-    named = None if output is None else ScoreFormat.__members__.get(output.suffix.lower().removeprefix("."))
-    return ScoreFormat.table if named is None else named
+    """The format that a file's extension names; the table for people without one, or in a .txt."""
+    extension = "" if output is None else output.suffix.lower().removeprefix(".")
+    if extension in ("", "txt"):
+        return ScoreFormat.table
+    if extension not in ScoreFormat.__members__:
+        raise ConfigError(f"--output {output}: .{extension} names no format; add --format, one of {_FORMATS}")
+    return ScoreFormat(extension)
 
 
 @app.command()

@@ -109,7 +109,7 @@ def load_image(
             values out of range, or a budget that would leave a side under MIN_SIDE.
     """
     where = _one_line(_where(source) if name is None else name)
-    shown = (os.path.basename(where) or where) if name is None else name
+    shown = shown_name(source) if name is None else name
     try:
         if isinstance(source, Picture):
             return _refitted(source, name, max_pixels)
@@ -119,6 +119,12 @@ def load_image(
         return _finished(image, ImageInfo(shown, *image.size, *image.size, tuple(notes)), max_pixels)
     except ImageError as error:
         raise ImageError(f"{where}: {error}") from error.__cause__
+
+
+def shown_name(source: ImageSource) -> str:
+    """What results call a picture whose caller gave it no name: its file name, or `<bytes>`, `<array>` and the like."""
+    where = _one_line(_where(source))
+    return os.path.basename(where) or where
 
 
 def pad_to_multiple(pixels: Array, multiple: int) -> Array:
@@ -202,7 +208,7 @@ def _stream(source: Any) -> Iterator[BinaryIO]:
             yield file
     elif isinstance(source, bytes | bytearray | memoryview):
         _check_bytes(memoryview(source).nbytes)
-        yield io.BytesIO(source)
+        yield io.BytesIO(bytes(source))  # a view may have gaps
     elif hasattr(source, "read"):
         yield io.BytesIO(_drained(source))
     else:

@@ -24,7 +24,7 @@ def picture_extensions() -> frozenset[str]:
     return frozenset(extension for extension, name in known if name in FORMATS) | frozenset(_HEIF)
 
 
-def expand(arguments: Sequence[str]) -> list[Path]:
+def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The pictures that the arguments stand for.
 
     Args:
@@ -36,23 +36,31 @@ def expand(arguments: Sequence[str]) -> list[Path]:
               extension, in the order of their paths. A folder that matches is not entered.
 
     Returns:
-        Paths in the order of the arguments, as spelled there. A path met again, however spelled, is dropped; links are
-        not resolved for this, so a link and its target are two pictures.
+        Paths in the order of the arguments, as spelled there, and one sentence for every folder that holds no picture.
+        A path met again, however spelled, is dropped; links are not resolved for this, so a link and its target are
+        two pictures.
 
     Raises:
-        ImageError: one sentence for every argument that stands for no picture, or for a folder that cannot be read.
+        ImageError: one sentence for every argument that names nothing, or a folder that cannot be read; or there is no
+            picture at all.
     """
     found: dict[str, Path] = {}
-    faults = []
+    faults, empty = [], []
     for argument in arguments:
         try:
             for path in _one(argument):
                 found.setdefault(os.path.abspath(path), path)
+        except _EmptyFolderError as error:
+            empty.append(str(error))
         except ImageError as error:
             faults.append(str(error))
-    if faults:
-        raise ImageError("; ".join(faults))
-    return list(found.values())
+    if faults or not found:
+        raise ImageError("; ".join([*faults, *empty]))
+    return list(found.values()), empty
+
+
+class _EmptyFolderError(ImageError):
+    """A folder without pictures, which is no fault among others that have some."""
 
 
 def _one(argument: str) -> list[Path]:
@@ -60,12 +68,12 @@ def _one(argument: str) -> list[Path]:
     path = Path(argument)
     if not argument:
         raise ImageError("a path is empty")
-    if path.is_dir():
+    if os.path.isdir(argument):  # these two say no where Path's own raise: a name too long, a folder out of bounds
         below = list(_below(path, ()))
         if not below:
-            raise ImageError(f"{argument}: the folder holds no picture (looked for {_looked_for()})")
+            raise _EmptyFolderError(f"{argument}: the folder holds no picture (looked for {_looked_for()})")
         return below
-    if path.exists():
+    if os.path.exists(argument):
         return [path]
     if not has_magic(argument):
         raise ImageError(f"{argument}: there is no such file or folder")
@@ -85,6 +93,14 @@ def _looked_for() -> str:
     return " ".join(sorted(picture_extensions()))
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """False, too, for a link that leads nowhere or to itself."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _below(folder: Path, ancestors: tuple[str, ...]) -> Iterator[Path]:
     """Picture files below a folder, depth first, each level sorted by name; a link back up is not entered."""
     real = os.path.realpath(folder)
@@ -92,7 +108,7 @@ def _below(folder: Path, ancestors: tuple[str, ...]) -> Iterator[Path]:
         return
     try:
         with os.scandir(folder) as listing:
-            entries = sorted((entry.name, entry.is_dir()) for entry in listing if not entry.name.startswith("."))
+            entries = sorted((e.name, _is_folder(e)) for e in listing if not e.name.startswith("."))
     except OSError as error:
         raise ImageError(f"{folder}: the folder cannot be read: {error.strerror}") from error
     for name, is_folder in entries:

@@ -17,13 +17,13 @@ def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
     Raises:
         ConfigError: `path` is a folder or a device, lies in no writable folder, or is one of `inputs`.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"--output {path} is a folder; give the name of a file")
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise ConfigError(f"--output {path} is not a regular file; leave --output out to print the results")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise ConfigError(f"--output {path}: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not os.access(path.parent, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         raise ConfigError(f"--output {path}: no permission to write there")
     if os.path.realpath(path) in map(os.path.realpath, inputs):
         raise ConfigError(f"--output {path} is one of the pictures to read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -30,6 +31,10 @@ def _workers(threads: int) -> ThreadPoolExecutor:
     # A thread's setting is its own, but also what later threads of the program begin with: put that back.
     torch.set_num_threads(threads)
     return pool
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # a child process inherits the pool without its threads
 
 
 def one_thread_each(work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:

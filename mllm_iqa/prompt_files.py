@@ -6,6 +6,7 @@ phrases. A released version is never edited; a new wording is a new file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -84,6 +85,18 @@ def load_prompt(name: str, language: str = "en") -> Prompt:
 def prompt_names() -> list[str]:
     """Names of all prompt files, sorted."""
     return sorted(f.name.removesuffix(".yaml") for f in files("mllm_iqa.prompts").iterdir() if f.name.endswith(".yaml"))
+
+
+def effect_key(kind: str, severity: int) -> str:
+    """The phrase of the effects prompt that says what a kind of this severity (1..5) does: mild to 2, strong from 3."""
+    return f"{kind}/{'mild' if severity <= 2 else 'strong'}"
+
+
+def effect_sentences(findings: Iterable[tuple[str, int]] | None) -> frozenset[str]:
+    """Sentences on what (kind, severity 1..5) findings do to a picture; None = all that the effects prompt knows."""
+    phrases = load_prompt("effects.v1").phrases
+    keys = phrases if findings is None else {effect_key(kind, severity) for kind, severity in findings}
+    return frozenset(sentence for key in keys for sentence in phrases[key])
 
 
 def findings_text(findings: list[tuple[str, str]], prompt: Prompt | None = None) -> str:

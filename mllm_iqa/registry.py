@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def resolve(model: str) -> str:
     """
     if model in MODELS:
         return MODELS[model].source
-    if model and Path(model).is_dir():  # Path("") is the current folder
+    if os.path.isdir(model):
         return model
     if model.startswith((".", "/", "~")) or "/" not in model:
         known = ", ".join(MODELS)

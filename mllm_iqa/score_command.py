@@ -53,7 +53,9 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     Raises:
         IqaError: before anything was scored: no such picture, unusable output, unknown model, unreadable reference.
     """
-    paths = expand(arguments)
+    paths, empty = expand(arguments)
+    for folder in empty:
+        print(f"passed over: {printable(folder)}", file=sys.stderr)
     if options.reference is not None and len(paths) != 1:
         raise ConfigError(f"--reference goes with a single picture, and {len(paths)} were given")
     if options.output is not None:

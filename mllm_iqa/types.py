@@ -32,7 +32,8 @@ class ImageInfo:
         name: file name, or what the caller called it.
         width, height: of the picture after EXIF orientation, in pixels.
         judged_width, judged_height: of what the model saw, before padding to whole patches.
-        notes: one short sentence per change (orientation applied, alpha composited, resized, padded ...).
+        notes: one short sentence per change (orientation applied, alpha composited, resized ...). Not among them: an
+            engine may extend the right and bottom edges by less than one patch, mirrored, which changes no pixel.
     """
 
     name: str
@@ -80,12 +81,13 @@ class Score:
         interval: where the human score lies, see `Interval`.
         levels: probability of each of the five level words; sums to 1.
         outside_mass: probability, in [0, 1], that the model put on anything but a level word; large = distrust.
-        distortions: findings, most harmful first, empty when clean; None when they were not asked for.
+        distortions: findings, the most severe first, empty when clean; None when they were not asked for.
         explanation: text generated after and conditioned on the level and the findings; None when not asked for.
         confidence: of the text, in [0, 1]: geometric mean probability of its key words (level, kinds, severities);
             None without a text.
         image: what was judged.
         model, prompt: names and versions of what judged it.
+        reference: what it was judged against; None = on its own.
     """
 
     mos: float
@@ -99,6 +101,7 @@ class Score:
     image: ImageInfo
     model: str
     prompt: str
+    reference: ImageInfo | None = None
 
     @property
     def level(self) -> str:

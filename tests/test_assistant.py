@@ -17,10 +17,25 @@ from mllm_iqa.backends.base import Conversation
 from mllm_iqa.backends.fake import FakeBackend
 from mllm_iqa.checkpoints import Card, IntervalCard, read_card
 from mllm_iqa.errors import BackendError, CheckpointError
+from mllm_iqa.images import load_image
 from mllm_iqa.levels import LEVELS, VALUES
-from mllm_iqa.prompt_files import findings_text
+from mllm_iqa.prompt_files import findings_text, load_prompt
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILY_OF
+
+CARD = Card(
+    name="x",
+    version="1",
+    licence="",
+    base_model=None,
+    languages=("en",),
+    max_pixels=1,
+    prompts=(),
+    training_data=(),
+    recipe="",
+    results={},
+    sha256={},
+)
 
 
 def pixels(seed: int, height: int = 64, width: int = 80) -> np.ndarray:
@@ -269,9 +284,29 @@ def test_a_failure_stands_in_its_place(assistant: Assistant, folder: Path) -> No
     results = list(assistant.score_many(images, batch_size=2, explain=False))
     assert [type(r) for r in results] == [Score, Failure, Score, Failure, Failure]
     names = [r.image.name if isinstance(r, Score) else r.name for r in results]
-    assert names == ["0.png", str(folder / "2.png"), "1.png", str(folder / "none.png"), ""]
+    assert names == ["0.png", "2.png", "1.png", "none.png", "<bytes>"]
     assert all(r.error for r in results if isinstance(r, Failure))
     assert results[0] == assistant.score(folder / "0.png", explain=False)
+
+
+def test_a_failure_has_a_short_name_whatever_it_was_given_as(fake: Assistant) -> None:
+    (failure,) = fake.score_many(["data:image/png;base64," + "A" * 100_000])
+    assert isinstance(failure, Failure)
+    assert failure.name == "<data URI>"
+
+
+@pytest.mark.parametrize("given", ["photo.jpg", b"bytes", Path("photo.jpg")])
+def test_one_path_is_not_taken_for_a_list_of_letters(fake: Assistant, given: str | bytes | Path) -> None:
+    with pytest.raises(ImageError, match="give a list of pictures"):
+        fake.score_many(given)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="give a list of pictures"):
+        fake.chat(given, ask("How good is it?"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("message", [{"role": "user"}, {"role": "user", "content": None}, {"content": "Hi"}])
+def test_a_message_of_another_form_is_refused(fake: Assistant, message: dict[str, str]) -> None:
+    with pytest.raises(BackendError, match='a message has a "role"'):
+        fake.chat([pixels(0)], [message])
 
 
 def test_a_batch_of_failures_does_not_end_the_rest(fake: Assistant, folder: Path) -> None:
@@ -358,11 +393,12 @@ def test_a_comparison_says_what_was_found_in_each(assistant: Assistant, seed: in
     assert result.confidence is not None and 0 < result.confidence <= 1
 
 
-def test_beside_a_reference_the_places_have_other_names(fake: Assistant) -> None:
+def test_beside_a_reference_a_and_b_are_still_the_first_and_the_second(fake: Assistant) -> None:
     result = fake.compare(pixels(0), pixels(50), reference=pixels(99))
-    said = {"a": "second image is better", "b": "third image is better", "tie": "other two images are about equal"}
+    assert result.prompt == "compare_reference.v1"
+    said = {"a": "first image is better", "b": "second image is better", "tie": "two images are about equal"}
     assert result.explanation is not None
-    assert result.explanation.startswith(f"Compared with the reference, the {said[result.winner]}. The second image")
+    assert result.explanation.startswith(f"In a direct comparison, the {said[result.winner]}. The first image shows")
     assert result.reference is not None and result.reference.width == 80
 
 
@@ -370,6 +406,40 @@ def test_a_comparison_without_an_explanation(assistant: Assistant) -> None:
     result = assistant.compare(pixels(0), pixels(1), explain=False)
     assert (result.explanation, result.confidence, result.distortions_a, result.distortions_b) == (None,) * 4
     assert result.reference is None
+
+
+def test_a_score_beside_a_reference_names_it_and_claims_no_calibration() -> None:
+    interval = IntervalCard(coverage=0.8, multiplier=1.5, calibrated_on="photographs judged alone")
+    known = Assistant(FakeBackend(), card=CARD.model_copy(update={"interval": interval}))
+    alone = known.score(pixels(0), explain=False)
+    beside = known.score(pixels(0), reference=pixels(1, 48, 56), explain=False)
+    assert (alone.interval.source, alone.reference) == ("photographs judged alone", None)
+    assert beside.interval.source == "level distribution (uncalibrated)"
+    assert beside.reference is not None and (beside.reference.width, beside.reference.height) == (56, 48)
+
+
+def test_a_language_without_prompts_is_refused_whatever_the_model_says() -> None:
+    class Polyglot(FakeBackend):
+        languages = ("en", "zh")
+
+    with pytest.raises(BackendError, match="there are no prompts in 'zh' yet"):
+        Assistant(Polyglot()).score(pixels(0), language="zh")
+
+
+@pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
+def test_a_model_of_templates_describes_each_finding_at_its_strength(severity: int) -> None:
+    known = Assistant(FakeBackend(), card=CARD.model_copy(update={"prompts": ("effects.v1",)}))
+    found = (
+        Finding("gaussian blur", "blur", severity, 0.9),
+        Finding("JPEG compression", "compression", 6 - severity, 0.5),
+    )
+    (text,) = known._explain([load_image(pixels(0))], ["poor"], [found])
+    strengths = ["mild" if s <= 2 else "strong" for s in (severity, 6 - severity)]
+    phrases = load_prompt("effects.v1").phrases
+    for kind, strength in zip(("gaussian blur", "JPEG compression"), strengths, strict=True):
+        other = "strong" if strength == "mild" else "mild"
+        assert sum(sentence in text for sentence in phrases[f"{kind}/{strength}"]) == 1
+        assert not any(sentence in text for sentence in phrases[f"{kind}/{other}"])
 
 
 # Chat
@@ -468,20 +538,7 @@ def test_an_unknown_model_is_a_checkpoint_error() -> None:
 
 
 def test_any_engine_can_be_wrapped() -> None:
-    card = Card(
-        name="x",
-        version="1",
-        licence="",
-        base_model=None,
-        languages=("en",),
-        max_pixels=1,
-        prompts=(),
-        training_data=(),
-        recipe="",
-        results={},
-        interval=IntervalCard(coverage=0.5, multiplier=0.0, calibrated_on="x"),
-        sha256={},
-    )
+    card = CARD.model_copy(update={"interval": IntervalCard(coverage=0.5, multiplier=0.0, calibrated_on="x")})
     score = Assistant(FakeBackend(), card=card, max_pixels=64 * 64).score(pixels(0, 128, 128), explain=False)
     assert score.interval.low == score.interval.high == score.mos
     assert score.image.judged_width == 64

@@ -215,6 +215,16 @@ def test_a_broken_picture_fails_and_a_broken_reference_is_wrong_input(
     assert fake("score", "photos/broken.jpg", "--reference", "photos/broken.jpg") == 2
 
 
+def test_a_folder_without_pictures_beside_others_is_passed_over(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "empty").mkdir()
+    assert fake("score", "empty", "photos/a.png", "--format", "json") == 0
+    out, err = capsys.readouterr()
+    assert [row["name"] for row in json.loads(out)] == ["photos/a.png"]
+    assert err.startswith("passed over: empty: the folder holds no picture")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -223,7 +233,12 @@ def test_a_broken_picture_fails_and_a_broken_reference_is_wrong_input(
         (["*.nothing"], "*.nothing: nothing matches the pattern"),
         (["photos", "--output", "empty"], "--output empty is a folder"),
         (["photos", "--output", "no/such.csv"], "--output no/such.csv: there is no folder"),
-        (["photos", "--output", "photos/a.png"], "--output photos/a.png is one of the pictures"),
+        (["photos", "--output", "photos/a.png", "--format", "csv"], "--output photos/a.png is one of the pictures"),
+        (
+            ["photos", "--output", "out.tsv"],
+            "--output out.tsv: .tsv names no format; add --format, one of table, json,",
+        ),
+        (["photos", "--output", "x" * 300], f"--output {'x' * 300}"),
         (["photos", "--format", "parquet"], "Parquet is a binary format; name its file with --output"),
     ],
 )

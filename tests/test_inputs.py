@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from mllm_iqa import inputs
 from mllm_iqa.errors import ImageError
 from mllm_iqa.images import FORMATS
-from mllm_iqa.inputs import expand, picture_extensions
+from mllm_iqa.inputs import picture_extensions
+
+
+def expand(arguments: list[str]) -> list[Path]:
+    """The pictures alone."""
+    return inputs.expand(arguments)[0]
 
 
 @pytest.fixture
@@ -72,8 +78,6 @@ def test_an_existing_name_is_no_pattern(here: Path) -> None:
     ("argument", "reason"),
     [
         ("missing.jpg", "missing.jpg: there is no such file or folder"),
-        ("empty", "empty: the folder holds no picture"),
-        ("docs", "docs: the folder holds no picture"),
         ("*.gif", r"\*.gif: nothing matches the pattern"),
         ("*.txt", r"\*.txt: the 1 matches include no picture file"),
         ("", "a path is empty"),
@@ -82,6 +86,30 @@ def test_an_existing_name_is_no_pattern(here: Path) -> None:
 def test_an_argument_without_a_picture_is_refused(here: Path, argument: str, reason: str) -> None:
     with pytest.raises(ImageError, match=f"^{reason}"):
         expand(["b.jpg", argument])
+
+
+def test_a_folder_without_pictures_is_passed_over_among_others_and_said(here: Path) -> None:
+    paths, empty = inputs.expand(["empty", "b.jpg", "docs"])
+    assert paths == [Path("b.jpg")]
+    assert [sentence.split(" (")[0] for sentence in empty] == [
+        "empty: the folder holds no picture",
+        "docs: the folder holds no picture",
+    ]
+
+
+def test_folders_without_pictures_alone_are_refused(here: Path) -> None:
+    with pytest.raises(ImageError, match=r"^empty: the folder holds no picture.*; docs: the folder holds no picture"):
+        expand(["empty", "docs"])
+
+
+def test_a_link_to_itself_is_no_folder(here: Path) -> None:
+    (here / "sub2" / "loop").symlink_to(here / "sub2" / "loop")
+    assert Path("sub2/y [1].png") in expand(["sub2"])
+
+
+def test_a_name_too_long_for_the_system_is_just_not_there(here: Path) -> None:
+    with pytest.raises(ImageError, match="there is no such file or folder"):
+        expand(["x" * 300 + ".jpg"])
 
 
 def test_all_faulty_arguments_are_named_at_once(here: Path) -> None:

@@ -53,6 +53,46 @@ def test_command_runs(command: str) -> None:
     assert run.stdout.strip()
 
 
+def _sessions() -> list[tuple[str, list[str]]]:
+    """Commands of the README whose output is pasted below them, with those lines."""
+    sessions: list[tuple[str, list[str]]] = []
+    for text in (text for kind, text in BLOCKS if kind == "console"):
+        for line in text.splitlines():
+            if line.startswith("$ "):
+                sessions.append((line[2:], []))
+            elif sessions:
+                sessions[-1][1].append(line)
+    return [(command, lines) for command, lines in sessions if lines]
+
+
+def _told(line: str) -> tuple[str, list[float]]:
+    """A line without its bars and numbers, and the numbers: other processors round them differently."""
+    line = re.sub(r"[█▏▎▍▌▋▊▉]+", "", line).rstrip()
+    return re.sub(r"\d+(\.\d+)?", "#", line), [float(n) for n in re.findall(r"\d+(?:\.\d+)?", line)]
+
+
+@pytest.mark.parametrize(("command", "pasted"), _sessions())
+def test_pasted_output_is_what_the_command_prints(command: str, pasted: list[str]) -> None:
+    question = "What is wrong with this image?"
+    pasted = [line for line in pasted if line != question]
+    run = subprocess.run(
+        [sys.executable, "-m", "mllm_iqa", *shlex.split(command)[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        input=f"{question}\n",
+    )
+    printed = run.stdout.splitlines()
+    assert len(printed) == len(pasted)
+    for mine, theirs in zip(pasted, printed, strict=True):
+        if mine.endswith("..."):
+            mine = mine.removesuffix("...").rpartition(",")[0]
+            theirs = ",".join(theirs.split(",")[: mine.count(",") + 1])
+        (words, numbers), (real_words, real_numbers) = _told(mine), _told(theirs)
+        assert words == real_words
+        assert numbers == pytest.approx(real_numbers, abs=0.02)
+
+
 @pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
 def test_python_runs(code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorPil
 
-from mllm_iqa.checkpoints import Card, sha256_of, write_card
+from mllm_iqa.checkpoints import Card, read_card, sha256_of, write_card
 
 PROMPTS = (
     "rate.v1",
@@ -86,6 +86,9 @@ def write_checkpoint(
     (folder / "processor_config.json").write_text(
         json.dumps({"processor_class": "Qwen3VLProcessor"}, indent=2) + "\n", encoding="utf-8"
     )
+    weights = {p.name: sha256_of(p) for p in sorted(folder.glob("*.safetensors"))}
+    before = read_card(folder)
+    measured = before if before is not None and before.sha256 == weights else None  # of these same weights
     card = Card(
         name=name,
         version=version,
@@ -96,9 +99,9 @@ def write_checkpoint(
         prompts=PROMPTS,
         training_data=TRAINING_DATA,
         recipe=recipe,
-        results={},
-        interval=None,
-        sha256={p.name: sha256_of(p) for p in sorted(folder.glob("*.safetensors"))},
+        results={} if measured is None else measured.results,
+        interval=None if measured is None else measured.interval,
+        sha256=weights,
     )
     write_card(folder, card)
     return folder

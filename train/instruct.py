@@ -338,7 +338,8 @@ def instruct(
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
     groups = parameter_groups(model, plan, slow=("model.visual",), factor=vision_rate)
-    optimise(model, groups, make_batch, step_loss, plan, folder)
+    settings: dict[str, object] = {"seed": seed, "mix": mix, "start": start, "vision_rate": vision_rate}
+    optimise(model, groups, make_batch, step_loss, plan, folder, settings)
     return model
 
 

@@ -7,14 +7,14 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mllm_iqa.errors import DataError
+from mllm_iqa.errors import ConfigError, DataError
 
 from .data import prefetched
 
@@ -61,19 +61,25 @@ def optimise(
     loss_of: StepLoss,
     plan: LoopPlan,
     folder: Path,
+    settings: dict[str, object],
 ) -> None:
     """Train until `plan.steps`, resuming from `folder/state.pt` where it exists.
+
+    `settings` is what the batches depend on beside the plan (seed, mix ...); a state of other settings is refused.
 
     Each line of `folder/log.jsonl` is one step: losses by name, gradient norm, learning rate, seconds.
 
     Raises:
-        DataError: a loss that is not finite; the message names the step.
+        ConfigError: the folder holds a run with other settings; the message names the first.
+        DataError: a loss or gradient that is not finite; the message names the step.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    run = json.loads(json.dumps({**asdict(plan), **settings}))  # as it comes back from a file
     optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98))
     state_path, first = folder / "state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
+        _check_same_run(folder, state.get("run", {}), run)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
@@ -91,6 +97,8 @@ def optimise(
                 raise DataError(f"the loss of step {step} is {float(loss.detach())}; parts: {parts}")
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if not torch.isfinite(norm):
+                raise DataError(f"the gradient of step {step} is {float(norm)}; parts of the loss: {parts}")
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             row = {"step": step, "loss": float(loss.detach()), **parts, "grad_norm": float(norm), "lr": rate}
@@ -100,7 +108,7 @@ def optimise(
                 log.flush()
                 print(f"step {step + 1}/{plan.steps} loss {row['loss']:.3f}", file=sys.stderr, flush=True)
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
-                save_state(state_path, model, optimizer, step + 1)
+                save_state(state_path, model, optimizer, step + 1, run)
 
 
 def _log_before(step: int, path: Path) -> list[str]:
@@ -111,8 +119,19 @@ def _log_before(step: int, path: Path) -> list[str]:
     return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
 
 
-def save_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Write model, optimiser and step so that a kill at any moment leaves the old or the new file whole."""
+def _check_same_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+    for key in now:
+        if key != "save_every" and before.get(key) != now[key]:
+            raise ConfigError(
+                f"{folder}: holds a run whose {key} was {before.get(key)}, not {now[key]}; name another output folder"
+            )
+
+
+def save_state(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, run: dict[str, object]
+) -> None:
+    """Write model, optimiser, step and settings so that a kill at any moment leaves the old or the new file whole."""
     partial = path.with_suffix(".partial")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "run": run}
+    torch.save(state, partial)
     partial.replace(path)

@@ -9,7 +9,7 @@ import cv2
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedTokenizerBase
 
-from mllm_iqa.checkpoints import read_card
+from mllm_iqa.checkpoints import read_card, verify
 
 from .checkpoint import write_checkpoint
 from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
@@ -87,5 +87,10 @@ def _trained_on_crops(recipe: Recipe) -> tuple[Any, PreTrainedTokenizerBase]:
 
 def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     """An earlier checkpoint in float32, with its own tokenizer."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(folder)
+    card = read_card(folder)
+    if card is not None:
+        verify(folder, card)
+    model = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -180,7 +180,8 @@ def pretrain(bank: Path, teacher_weights: Path, folder: Path, plan: LoopPlan, *,
         prefix = "photo" if targets.teacher is not None else "synthetic"
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
-    optimise(model, parameter_groups(model, plan), make_batch, step_loss, plan, folder)
+    settings: dict[str, object] = {"seed": seed, "mix": MIX, "assumed_std": std}
+    optimise(model, parameter_groups(model, plan), make_batch, step_loss, plan, folder, settings)
     return folder / "state.pt"
 
 

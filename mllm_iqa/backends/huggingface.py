@@ -2,7 +2,7 @@
 
 Rows of one call share a forward pass only where their shapes are equal, so nothing is ever padded and no result can
 depend on its neighbours. Every pass leaves its keys and values behind; a conversation that begins like an earlier one
-goes on from there (score, then explain, costs one prefill), and a picture is encoded once for all its questions.
+goes on from there (score, then explain, costs one prefill), and Qwen3-VL encodes a picture once for all its questions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ _QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _DEFAULT_MAX_PIXELS = 1_048_576
 _CACHED_ROWS = 64
 _CACHED_PICTURES = 64
+_MAX_BYTES = 512 * 2**20  # of keys and values, in the cache, and in the rows that go on from it in one pass
 # Said aloud: left unsaid, transformers asks on a terminal whether to run the code a checkpoint brings.
 _SAFE: dict[str, Any] = dict(trust_remote_code=False)
 # Rows in one pass: whole conversations with pictures, and single tokens that go on from cached ones.
@@ -77,6 +79,11 @@ class _State:
     row: int
     logprobs: torch.Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of this row's keys and values."""
+        return sum(k[0].nbytes + v[0].nbytes for k, v in self.keys_values)
+
 
 class HuggingFaceBackend:
     """One loaded model. Use `load`; the constructor takes parts that are already there.
@@ -93,6 +100,7 @@ class HuggingFaceBackend:
         self._is_qwen = model.config.model_type in _QWEN_FAMILIES
         is_qwen3 = model.config.model_type == "qwen3_vl"
         self._shares_vision = is_qwen3 and takes_encoded_pictures(model.model)
+        self._lock = RLock()  # of the two caches
         self._rows: OrderedDict[_Key, _State] = OrderedDict()
         self._pictures: OrderedDict[str, Any] = OrderedDict()
         self._template = image_processor if getattr(image_processor, "chat_template", None) else tokenizer
@@ -118,15 +126,22 @@ class HuggingFaceBackend:
         if not isinstance(kind, torch.dtype):
             raise CheckpointError(f"{dtype!r} is not a torch dtype")
         folder = Path(source)
-        card = read_card(folder) if folder.is_dir() else None
+        card = read_card(folder) if os.path.isdir(source) else None
         if card is not None:
             verify(folder, card)
         try:
             config = AutoConfig.from_pretrained(source, **_SAFE)
-            with _quiet_loading(folder.is_dir()):
-                model: Any = AutoModelForImageTextToText.from_pretrained(
-                    source, dtype=kind, attn_implementation="sdpa", use_safetensors=True, **_SAFE
+            with _quiet_loading(os.path.isdir(source)):
+                loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                    source,
+                    dtype=kind,
+                    attn_implementation="sdpa",
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **_SAFE,
                 )
+            model, loading = loaded
+            _check_complete(source, loading)
             if config.model_type not in _QWEN_FAMILIES and hasattr(getattr(model, "model", None), "get_rope_index"):
                 # Its positions depend on the pictures, and it keeps those of the last prefill to itself.
                 raise CheckpointError(f"{source}: models of type {config.model_type!r} are not supported")
@@ -138,8 +153,12 @@ class HuggingFaceBackend:
             else:
                 images = AutoProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
                 tokenizer = images.tokenizer
-        except (OSError, ValueError, ImportError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(_reason(source, error)) from error
+        if not (getattr(tokenizer, "chat_template", None) or getattr(images, "chat_template", None)):
+            raise CheckpointError(
+                f"{source}: has no chat template, so it cannot be asked questions; is it a base model?"
+            )
         name = f"{card.name} {card.version}" if card is not None else source
         return cls(model.to(place), tokenizer, images, name=name, card=card)
 
@@ -262,6 +281,11 @@ class HuggingFaceBackend:
 
         With `keep` false the states hold log-probs alone, since keys and values of many rows fill the memory.
         """
+        with self._lock:
+            return self._advanced(rows, keep)
+
+    def _advanced(self, rows: list[_Row], keep: bool) -> list[_State]:
+        """`_advance`, by the thread that has the caches to itself."""
         states = {row.key: self._rows[row.key] for row in rows if row.key in self._rows}
         # Beginnings are held here from the start: what a pass leaves behind may push them out of the cache.
         beginnings: dict[_Key, _State] = {}
@@ -272,7 +296,9 @@ class HuggingFaceBackend:
                 beginnings[row.key] = state
             groups[(known, len(row.ids), tuple(p.pixels.shape for p in row.pictures))].append(row)
         for (known, _, _), members in groups.items():
-            size = _ROWS_CONTINUED if known else _ROWS_FROM_START
+            size = _ROWS_FROM_START
+            if known:
+                size = min(_ROWS_CONTINUED, max(1, _MAX_BYTES // beginnings[members[0].key].nbytes))
             for start in range(0, len(members), size):
                 part = members[start : start + size]
                 past = [beginnings[row.key] for row in part] if known else []
@@ -296,6 +322,10 @@ class HuggingFaceBackend:
                 inputs["mm_token_type_ids"] = self._types(rows[0], ids)
         out = self.model(input_ids=ids[:, known:], **inputs)
         logprobs = torch.log_softmax(out.logits[:, -1].float(), dim=-1).cpu()
+        if logprobs.isnan().any():
+            raise BackendError(
+                f"{self.name}: its probabilities are not numbers; does {self.model.dtype} suit it?"
+            )
         kept = [(layer.keys, layer.values) for layer in out.past_key_values.layers if hasattr(layer, "keys")]
         if len(kept) < len(out.past_key_values.layers) or any(k.shape[-2] != ids.shape[1] for k, _ in kept):
             raise BackendError(f"{self.name}: its layers do not keep every token's key, which this engine needs")
@@ -389,7 +419,7 @@ class HuggingFaceBackend:
     def _remember(self, row: _Row, state: _State) -> None:
         self._rows[row.key] = state
         self._rows.move_to_end(row.key)
-        while len(self._rows) > _CACHED_ROWS:
+        while len(self._rows) > min(_CACHED_ROWS, max(1, _MAX_BYTES // state.nbytes)):
             self._rows.popitem(last=False)
 
     def _greedy(self, rows: list[_Row], limit: int) -> Iterator[tuple[int, int]]:
@@ -444,6 +474,14 @@ def _quiet_loading(quiet: bool) -> Iterator[None]:
             hf_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def _check_complete(source: str, loading: Any) -> None:
+    """Refuse weights that are not all there: what is missing would be filled with random numbers."""
+    lacking = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise CheckpointError(f"{source}: not a whole checkpoint: no fitting weights for {lacking[0]}{more}")
+
+
 def _place(device: str) -> torch.device:
     """The torch device of that name; a BackendError says that it is not here."""
     if device == "auto":
@@ -471,7 +509,7 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def _reason(source: str, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         return f"{source}: not a checkpoint transformers can load: {first}"
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     hint = "the hub is switched off (HF_HUB_OFFLINE)" if offline else "is the name right and the hub reachable?"

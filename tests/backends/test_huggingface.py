@@ -7,7 +7,9 @@ run one full forward pass, without any of the engine's caches and groups.
 import copy
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoImageProcessor,
@@ -468,6 +471,65 @@ def test_broken_weights_are_refused(copied: Path) -> None:
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "not a checkpoint transformers can load" in refused(copied)
+
+
+def test_weights_that_are_not_all_there_are_refused(copied: Path) -> None:
+    # Else they would be random numbers, others in every process.
+    weights = load_file(copied / "model.safetensors")
+    lacking = {name: w for name, w in weights.items() if "language_model.layers.1." not in name}
+    assert 0 < len(lacking) < len(weights)
+    save_file(lacking, copied / "model.safetensors", metadata={"format": "pt"})
+    message = refused(copied)
+    assert "not a whole checkpoint: no fitting weights for model.language_model.layers.1." in message
+    assert message.endswith(f" and {len(weights) - len(lacking) - 1} more")
+
+
+def test_weights_of_another_shape_are_refused(copied: Path) -> None:
+    weights = load_file(copied / "model.safetensors")
+    name = "model.language_model.norm.weight"
+    save_file({**weights, name: weights[name][:-1].clone()}, copied / "model.safetensors", metadata={"format": "pt"})
+    assert str(copied) in refused(copied)
+
+
+def test_a_checkpoint_without_a_chat_template_is_refused(copied: Path) -> None:
+    (copied / "chat_template.jinja").unlink()
+    assert "has no chat template" in refused(copied)
+
+
+def test_numbers_that_are_none_are_an_error_and_no_level(load: Callable[[], HuggingFaceBackend]) -> None:
+    broken = load()
+    with torch.no_grad():
+        broken.model.model.language_model.norm.weight[0] = float("nan")
+    with pytest.raises(BackendError, match=r"its probabilities are not numbers; does torch\.float32 suit it"):
+        broken.continuation_logprobs([CONVERSATIONS["one"]], LEVEL_WORDS)
+
+
+def test_threads_may_share_a_model(
+    load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = load()
+    monkeypatch.setattr(huggingface, "_CACHED_ROWS", 3)  # so that threads push each other's rows out
+    monkeypatch.setattr(huggingface, "_CACHED_PICTURES", 2)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        questions = [asked((32 + 32 * (n % 2), 64), seed=n) for n in range(24)]
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(lambda c: shared.continuation_logprobs([c], LEVEL_WORDS)[0], questions))
+    finally:
+        sys.setswitchinterval(before)
+    np.testing.assert_allclose(found, backend.continuation_logprobs(questions, LEVEL_WORDS), atol=STOCK_TOLERANCE)
+
+
+def test_the_cache_is_bounded_in_bytes(load: Callable[[], HuggingFaceBackend], monkeypatch: pytest.MonkeyPatch) -> None:
+    small = load()
+    small.continuation_logprobs([asked((64, 64), seed=0)], LEVEL_WORDS)
+    (state,) = small._rows.values()
+    assert state.nbytes == sum(k[0].nbytes + v[0].nbytes for k, v in state.keys_values) > 1000
+    monkeypatch.setattr(huggingface, "_MAX_BYTES", 3 * state.nbytes)
+    for n in range(1, 8):
+        small.continuation_logprobs([asked((64, 64), seed=n)], LEVEL_WORDS)
+    assert len(small._rows) == 3
 
 
 def test_a_broken_configuration_is_refused(copied: Path) -> None:

@@ -42,8 +42,20 @@ def test_build_writes_the_bank_and_its_scenes_and_a_second_time_keeps_them(
 
     assert main([*command[:-1], "6"]) == 2
     assert capsys.readouterr().err == (
-        f"mllm-iqa: error: {out}: holds a bank of another plan (see its plan.json); name another folder\n"
+        f"mllm-iqa: error: {out}: holds a bank of another plan or of other photographs (see its plan.json); "
+        "name another folder\n"
     )
+    # Conversations name photographs by their row, so a bank of others must not be added to either.
+    labels = Path(given[1]) / "labels.csv"
+    kept = labels.read_text("utf8")
+    labels.write_text(kept.replace(kept.splitlines()[-1] + "\n", ""), "utf8")
+    try:
+        assert main(command) == 2
+    finally:
+        labels.write_text(kept, "utf8")
+    assert "of other photographs" in capsys.readouterr().err
+    (out / "plan.json").unlink()
+    assert main(command) == 2, "shards of an unknown plan were taken over"
 
 
 def test_heldout_writes_one_file(given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

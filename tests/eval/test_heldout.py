@@ -383,8 +383,35 @@ def test_predictions_of_another_model_are_not_taken_for_its_own(
 ) -> None:
     out = tmp_path / "predictions.jsonl"
     out.write_bytes(whole)
-    with pytest.raises(DataError, match="holds predictions of FAKE, not of another model; name another folder"):
+    with pytest.raises(DataError, match="holds predictions of another model than 'another model'; name another folder"):
         list(predict(Assistant(OtherBackend()), data["synthetic"], data["photos"], out))
+    assert out.read_bytes() == whole
+
+
+def test_predictions_of_other_weights_or_another_test_set_are_not_taken_over(
+    data: dict[str, Path], whole: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "predictions.jsonl"
+    out.write_bytes(whole)
+    retrained = Card(
+        name="x",
+        version="1",
+        licence="",
+        base_model=None,
+        languages=("en",),
+        max_pixels=1,
+        prompts=(),
+        training_data=(),
+        recipe="",
+        results={},
+        sha256={"model.safetensors": "f" * 64},
+    )
+    with pytest.raises(DataError, match="holds predictions of another weights than 'ffff"):
+        list(predict(Assistant(FakeBackend(), card=retrained), data["synthetic"], data["photos"], out))
+    redrawn = tmp_path / "heldout.parquet"
+    pq.write_table(pq.read_table(data["synthetic"]).slice(1), redrawn)
+    with pytest.raises(DataError, match="holds predictions of another test set"):
+        list(predict(Assistant(FakeBackend()), redrawn, data["photos"], out))
     assert out.read_bytes() == whole
 
 

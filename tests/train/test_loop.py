@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from mllm_iqa.train.loop import LoopPlan, StepLoss, cosine_with_warmup, optimise, parameter_groups, save_state
 from torch import nn
 
-from mllm_iqa.errors import DataError
+from mllm_iqa.errors import ConfigError, DataError
 
 PLAN = LoopPlan(steps=14, learning_rate=0.05, warmup=3, save_every=5)
+SETTINGS: dict[str, object] = {"seed": 0}
 
 
 class Interrupted(Exception):
@@ -40,8 +42,20 @@ def loss_on(model: nn.Module, fails: Callable[[int], None] = lambda step: None) 
 
 def train(folder: Path, fails: Callable[[int], None] = lambda step: None, plan: LoopPlan = PLAN) -> nn.Module:
     model = new_model()
-    optimise(model, parameter_groups(model, plan), make_batch, loss_on(model, fails), plan, folder)
+    optimise(model, parameter_groups(model, plan), make_batch, loss_on(model, fails), plan, folder, SETTINGS)
     return model
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a run whose steps was 14, not 20; name another output folder"):
+        train(tmp_path, plan=replace(PLAN, steps=20))
+    model = new_model()
+    with pytest.raises(ConfigError, match="holds a run whose seed was 0, not 1"):
+        optimise(model, parameter_groups(model, PLAN), make_batch, loss_on(model), PLAN, tmp_path, {"seed": 1})
+    assert (tmp_path / "state.pt").read_bytes() == before
+    train(tmp_path, plan=replace(PLAN, save_every=3))  # how often it is saved changes nothing
 
 
 def state_of(folder: Path) -> dict[str, object]:
@@ -115,7 +129,7 @@ def test_without_slow_parts_all_have_the_full_rate() -> None:
 
 def test_a_rate_of_zero_freezes_its_group(tmp_path: Path) -> None:
     model, before = new_model(), new_model().state_dict()
-    optimise(model, parameter_groups(model, PLAN, ("0.",), 0.0), make_batch, loss_on(model), PLAN, tmp_path)
+    optimise(model, parameter_groups(model, PLAN, ("0.",), 0.0), make_batch, loss_on(model), PLAN, tmp_path, SETTINGS)
     moved = {name: not torch.equal(value, before[name]) for name, value in model.state_dict().items()}
     assert moved == {name: not name.startswith("0.") for name in before}
 
@@ -193,10 +207,10 @@ def test_saving_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
     model = new_model()
     optimizer = torch.optim.AdamW(model.parameters())
     path = tmp_path / "state.pt"
-    save_state(path, model, optimizer, 1)
+    save_state(path, model, optimizer, 1, {})
     model.register_buffer("unwritable", UnwritableTensor(torch.zeros(2)))
     with pytest.raises(Interrupted):
-        save_state(path, model, optimizer, 2)
+        save_state(path, model, optimizer, 2, {})
     assert state_of(tmp_path)["step"] == 1
 
 
@@ -221,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_naming_the_step(tmp_path: Path, value: 
         return (loss * value, {"levels": value}) if batch[0] == 7 else (loss, parts)
 
     with pytest.raises(DataError, match=r"loss of step 7 is (nan|inf); parts: \{'levels'"):
-        optimise(model, parameter_groups(model, PLAN), make_batch, loss_of, PLAN, tmp_path)
+        optimise(model, parameter_groups(model, PLAN), make_batch, loss_of, PLAN, tmp_path, SETTINGS)
     assert state_of(tmp_path)["step"] == 5
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -234,5 +248,5 @@ def test_an_error_while_making_a_batch_reaches_the_caller(tmp_path: Path) -> Non
 
     model = new_model()
     with pytest.raises(DataError, match=r"photo\.jpg: missing"):
-        optimise(model, parameter_groups(model, PLAN), broken, loss_on(model), PLAN, tmp_path)
+        optimise(model, parameter_groups(model, PLAN), broken, loss_on(model), PLAN, tmp_path, SETTINGS)
     assert [row["step"] for row in log_of(tmp_path)] == [0, 1, 2, 3]
