@@ -15,6 +15,7 @@ from PIL import Image
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.checkpoints import read_card, verify
 from mllm_iqa.levels import LEVELS, VALUES
+from mllm_iqa.prompt_files import effect_sentences
 from mllm_iqa.registry import NANO
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.types import Failure, Score
@@ -121,6 +122,10 @@ def test_text_never_contradicts_the_number(nano: Assistant) -> None:
         ]
         assert wrong == []
         assert all(f"{f.kind} ({f.severity_word})" in score.explanation for f in score.distortions)
+        own = [effect_sentences([(f.kind, f.severity)]) for f in score.distortions]
+        assert all(any(sentence in score.explanation for sentence in sentences) for sentences in own)
+        others = effect_sentences(None).difference(*own)
+        assert not any(sentence in score.explanation for sentence in others)
 
 
 def test_chat_answers_and_refuses(nano: Assistant) -> None:

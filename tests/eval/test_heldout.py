@@ -188,6 +188,8 @@ def test_a_reversed_predictor_has_negative_figures_through_the_whole_file(tmp_pa
     [
         ("The quality of the image is fair. It shows jitter (slight).", True),
         ("The quality of the image is fair. Viewers would notice it.", True),
+        ("The quality of the image is fair. It shows jitter (slight). Edges are slightly frayed.", True),
+        ("The quality of the image is fair. Edges are frayed and grainy, as if pixels had been shuffled.", False),
         ("The quality of the image is fair. It is a good picture.", False),  # another level
         ("The quality of the image is fair. It shows gaussian blur (slight).", False),  # a kind that was not found
         ("The quality of the image is fair. Some posterization can be seen.", False),  # one of a single word
