@@ -164,7 +164,7 @@ def _claim(out: Path, plan: BankPlan, photos: list[Photo]) -> None:
     """
     path = out / "plan.json"
     mine = {k: v for k, v in asdict(plan).items() if k != "sizes"}  # more sizes and shards may come later
-    known = sorted((p.path.name, p.dataset, p.subset, p.split, p.mos or 0.0) for p in photos)
+    known = [(p.path.name, p.dataset, p.subset, p.split, p.mos) for p in photos]
     mine["photographs"] = hashlib.sha256(repr(known).encode()).hexdigest()
     text = json.dumps(mine, indent=2) + "\n"
     if path.exists() or any(out.glob("*.parquet")):

@@ -225,7 +225,7 @@ def _after_another(
 def group_conversations(
     pictures: Sequence[Judged], reference: int, other: int, rng: np.random.Generator
 ) -> list[Conversation]:
-    """Conversations about the crops of one region.
+    """Conversations about the pictures of one region.
 
     Args:
         pictures: the crops of this region, then any others.

@@ -46,7 +46,8 @@ def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> I
     """Score everything into a JSON-lines file, going on after the rows that are already there; yields rows done.
 
     Raises:
-        DataError: the rows that are already there come from another model, other weights or another test set.
+        DataError: the rows that are already there come from another model, from other weights (where a card names
+            them), or from another test set.
     """
     jobs: list[tuple[str, dict[str, Any]]] = [("synthetic", row) for row in synthetic_items(synthetic)]
     jobs += [("photo", row) for row in photo_items(photos)]
@@ -54,7 +55,7 @@ def predict(assistant: Assistant, synthetic: Path, photos: Path, out: Path) -> I
     made_with = {
         "model": assistant.backend.name,
         "weights": "" if card is None else " ".join(card.sha256.values()),
-        "test_set": f"{sha256_of(synthetic)} {sha256_of(photos)}",
+        "test set": f"{sha256_of(synthetic)} {sha256_of(photos)}",
     }
     done = _rows_done(out, made_with)
     with out.open("a", encoding="utf-8") as f:
@@ -79,9 +80,9 @@ def _rows_done(out: Path, made_with: dict[str, str]) -> int:
     rows = [json.loads(line) for line in whole.splitlines()]
     for row in rows:
         for what, mine in made_with.items():
-            if row.get("made_with", {}).get(what) != mine:
-                told = what.replace("_", " ")
-                raise DataError(f"{out}: holds predictions of another {told} than {mine[:40]!r}; name another folder")
+            theirs = row.get("made_with", {}).get(what)
+            if theirs != mine:
+                raise DataError(f"{out}: made with {what} {theirs}, not {mine}; name another folder")
     return len(rows)
 
 

@@ -292,8 +292,7 @@ class Assistant:
                         findings[i].append(Finding(kind, FAMILY_OF[kind], 1, p))
                         live[i] = conversation.continued(prompt.phrase("kind", kind=kind))
                 self._read_severity(live, findings, key_probs)
-        by_harm = [tuple(sorted(f, key=lambda finding: -finding.severity)) for f in findings]
-        return list(zip(by_harm, key_probs, strict=True))
+        return [(tuple(f), p) for f, p in zip(findings, key_probs, strict=True)]
 
     def _read_severity(
         self, live: dict[int, Conversation], findings: list[list[Finding]], key_probs: list[list[float]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -79,6 +80,8 @@ def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
     if interactive:
         names = ", ".join(picture.info.name for picture in pictures)
         print(f"{model} on {names}. Ask, or {HELP}.", file=sys.stderr)
+    elif isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale; a stray byte is no disaster
     failed = False
     for line in _typed() if interactive else sys.stdin:
         try:

@@ -78,8 +78,6 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if not stream.isatty() and hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # files and pipes, whatever the locale
-    if not sys.stdin.isatty() and hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     try:
         typer.main.get_command(app).main(arguments, prog_name="mllm-iqa")
         status = 0
@@ -129,7 +127,7 @@ def score(
     paths: Annotated[list[str], typer.Argument(help="Pictures, folders (searched to any depth), quoted patterns.")],
     format: Annotated[
         ScoreFormat | None,
-        typer.Option(help="How to print.", show_default="what the extension of --output says, else table"),
+        typer.Option(help="How to print.", show_default="what the extension of --output says, table without one"),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the results here instead of to stdout.")] = None,
     explain: Explain = True,

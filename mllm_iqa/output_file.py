@@ -15,7 +15,8 @@ def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
     """Refuse a result file that could not be written, or that would replace an input, before any work is done.
 
     Raises:
-        ConfigError: `path` is a folder or a device, lies in no writable folder, or is one of `inputs`.
+        ConfigError: `path` is a folder or a device, lies in no writable folder, has too long a name, or is one of
+            `inputs`.
     """
     if os.path.isdir(path):
         raise ConfigError(f"--output {path} is a folder; give the name of a file")
@@ -25,8 +26,20 @@ def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
         raise ConfigError(f"--output {path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         raise ConfigError(f"--output {path}: no permission to write there")
+    try:
+        os.lstat(_partial(path))
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name too long
+        raise ConfigError(f"--output {path}: {error.strerror}") from error
     if os.path.realpath(path) in map(os.path.realpath, inputs):
         raise ConfigError(f"--output {path} is one of the pictures to read")
+
+
+def _partial(path: Path) -> Path:
+    """The file that is written before it takes the place of `path`."""
+    final = Path(os.path.realpath(path))
+    return final.with_name(f".{final.name}.{os.getpid()}.partial")
 
 
 @contextmanager
@@ -35,11 +48,10 @@ def replaced_at_end(path: Path) -> Iterator[BinaryIO]:
 
     A link is followed: the file it points to is replaced, not the link.
     """
-    final = Path(os.path.realpath(path))
-    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             yield file
-        partial.replace(final)
+        partial.replace(os.path.realpath(path))
     finally:
         partial.unlink(missing_ok=True)

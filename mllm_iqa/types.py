@@ -81,7 +81,7 @@ class Score:
         interval: where the human score lies, see `Interval`.
         levels: probability of each of the five level words; sums to 1.
         outside_mass: probability, in [0, 1], that the model put on anything but a level word; large = distrust.
-        distortions: findings, the most severe first, empty when clean; None when they were not asked for.
+        distortions: findings, most harmful first as the model reads them, empty when clean; None when not asked for.
         explanation: text generated after and conditioned on the level and the findings; None when not asked for.
         confidence: of the text, in [0, 1]: geometric mean probability of its key words (level, kinds, severities);
             None without a text.

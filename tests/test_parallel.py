@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mllm_iqa.parallel import one_thread_each
+from mllm_iqa.parallel import _workers, one_thread_each
 
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
+    _workers.cache_clear()  # so that every test starts threads of its own
     yield
     torch.set_num_threads(before)
 

@@ -27,6 +27,7 @@ NEEDS_DATA = ("data build", "data heldout", "eval heldout", "eval speed", "train
 def test_readme_has_commands_and_python() -> None:
     assert len(COMMANDS) >= 5
     assert any(kind == "python" for kind, _ in BLOCKS)
+    assert len(_sessions()) >= 4
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -62,7 +63,7 @@ def _sessions() -> list[tuple[str, list[str]]]:
                 sessions.append((line[2:], []))
             elif sessions:
                 sessions[-1][1].append(line)
-    return [(command, lines) for command, lines in sessions if lines]
+    return [(command, lines) for command, lines in sessions if any(lines)]
 
 
 def _told(line: str) -> tuple[str, list[float]]:

@@ -88,7 +88,8 @@ def write_checkpoint(
     )
     weights = {p.name: sha256_of(p) for p in sorted(folder.glob("*.safetensors"))}
     before = read_card(folder)
-    measured = before if before is not None and before.sha256 == weights else None  # of these same weights
+    same = before is not None and (before.sha256, before.max_pixels, before.prompts) == (weights, max_pixels, PROMPTS)
+    measured = before if same else None
     card = Card(
         name=name,
         version=version,

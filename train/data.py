@@ -87,6 +87,12 @@ class CropShards:
         return crops
 
 
+def plan_of(bank: Path) -> str:
+    """What the bank's files were made from, as `mllm-iqa data build` noted it; "" where it noted nothing."""
+    path = bank / "plan.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def read_photos(bank: Path, split: str | None) -> list[Photo]:
     """Photographs of a split (None = all) from the bank's table; a missing picture raises, named."""
     table = bank / "photos.parquet"

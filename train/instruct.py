@@ -23,8 +23,8 @@ from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
 from mllm_iqa.levels import LEVELS, VALUES
 
-from .data import CropShards, Photo, photo_view, read_photos, shard_crops
-from .loop import LoopPlan, optimise, parameter_groups
+from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
+from .loop import LoopPlan, digest_of, optimise, parameter_groups
 from .losses import fidelity, kl_to_soft_label
 
 CONVERSATIONS_PER_SCENE = 6
@@ -97,7 +97,7 @@ def render(question: str, images: int, tokens_per_image: int, history: Sequence[
     return f"<|im_start|>user\n{picture * images}{turns}{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)  # as many as shards are in use at a time
 def _scenes(path: Path) -> list[tuple[list[int], list[dict[str, Any]]]]:
     if not path.is_file():
         raise DataError(f"{path}: not found; run `mllm-iqa data build` first")
@@ -339,6 +339,7 @@ def instruct(
 
     groups = parameter_groups(model, plan, slow=("model.visual",), factor=vision_rate)
     settings: dict[str, object] = {"seed": seed, "mix": mix, "start": start, "vision_rate": vision_rate}
+    settings |= {"starting weights": digest_of(model), "bank": plan_of(bank)}
     optimise(model, groups, make_batch, step_loss, plan, folder, settings)
     return model
 

@@ -1,7 +1,8 @@
-"""The optimisation loop both stages share: AdamW, warm-up and cosine, a log, checkpoints a killed run resumes from."""
+"""The optimisation loop all stages share: AdamW, warm-up and cosine, a log, checkpoints a killed run resumes from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import sys
@@ -65,7 +66,7 @@ def optimise(
 ) -> None:
     """Train until `plan.steps`, resuming from `folder/state.pt` where it exists.
 
-    `settings` is what the batches depend on beside the plan (seed, mix ...); a state of other settings is refused.
+    `settings` is what else the run depends on (seed, mix, data ...); a state of other settings is refused.
 
     Each line of `folder/log.jsonl` is one step: losses by name, gradient norm, learning rate, seconds.
 
@@ -84,9 +85,8 @@ def optimise(
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     model.train()
-    kept = _log_before(first, folder / "log.jsonl")
-    with (folder / "log.jsonl").open("w", encoding="utf-8") as log:
-        log.writelines(kept)
+    _cut_log(folder / "log.jsonl", first)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
         for step, batch in enumerate(prefetched(make_batch, first, plan.steps), start=first):
             start = time.perf_counter()
             rate = cosine_with_warmup(step, plan)
@@ -108,15 +108,27 @@ def optimise(
                 log.flush()
                 print(f"step {step + 1}/{plan.steps} loss {row['loss']:.3f}", file=sys.stderr, flush=True)
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
+                log.flush()
                 save_state(state_path, model, optimizer, step + 1, run)
 
 
-def _log_before(step: int, path: Path) -> list[str]:
-    """The log's lines of steps before this one: those after the last saved state are taken again."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
+def _cut_log(path: Path, step: int) -> None:
+    """Leave only the steps before this one in a log: those after the last saved state are taken again."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        partial = path.with_suffix(".partial")
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(path)
+
+
+def digest_of(model: nn.Module) -> str:
+    """Hex SHA-256 of a model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_same_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:

@@ -16,11 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mllm_iqa.checkpoints import sha256_of
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up
 from mllm_iqa.levels import VALUES, soft_label
 from mllm_iqa.taxonomy import KINDS
 
-from .data import CropShards, photo_batch, read_photos, read_rgb
+from .data import CropShards, photo_batch, plan_of, read_photos, read_rgb
 from .loop import LoopPlan, optimise, parameter_groups
 from .losses import fidelity, kl_to_soft_label
 from .nano_model import HIDDEN, dct_patch_weights, set_patch_weights, start_from_energies, vision_config
@@ -181,6 +182,7 @@ def pretrain(bank: Path, teacher_weights: Path, folder: Path, plan: LoopPlan, *,
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
     settings: dict[str, object] = {"seed": seed, "mix": MIX, "assumed_std": std}
+    settings |= {"teacher": sha256_of(teacher_weights), "bank": plan_of(bank)}
     optimise(model, parameter_groups(model, plan), make_batch, step_loss, plan, folder, settings)
     return folder / "state.pt"
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from threading import RLock
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ _QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _DEFAULT_MAX_PIXELS = 1_048_576
 _CACHED_ROWS = 64
 _CACHED_PICTURES = 64
-_MAX_BYTES = 512 * 2**20  # of keys and values, in the cache, and in the rows that go on from it in one pass
+_MAX_BYTES = 512 * 2**20  # of keys and values that the cache keeps, and of those that go on from it in one pass
 # Said aloud: left unsaid, transformers asks on a terminal whether to run the code a checkpoint brings.
 _SAFE: dict[str, Any] = dict(trust_remote_code=False)
 # Rows in one pass: whole conversations with pictures, and single tokens that go on from cached ones.
@@ -192,7 +194,8 @@ class HuggingFaceBackend:
             for stem in sorted({path[:n] for path in paths_after[before] for n in range(1, len(path))}, key=len)
         ]
         grown = [rows[i].grown(stem) for i, stem in wanted]
-        for (i, stem), state in zip(wanted, self._advance(grown, keep=False), strict=True):
+        known = {row.key: state for row, state in zip(rows, states, strict=True)}
+        for (i, stem), state in zip(wanted, self._advance(grown, keep=False, known=known), strict=True):
             after[i][stem] = state.logprobs
         for i, before in enumerate(befores):
             for j, path in enumerate(paths_after[before]):
@@ -276,22 +279,24 @@ class HuggingFaceBackend:
     # Passes.
 
     @torch.inference_mode()
-    def _advance(self, rows: list[_Row], *, keep: bool = True) -> list[_State]:
-        """The state after each row, from the longest cached beginning; rows of equal shape share a pass.
+    def _advance(
+        self, rows: list[_Row], *, keep: bool = True, known: Mapping[_Key, _State] = MappingProxyType({})
+    ) -> list[_State]:
+        """The state after each row, from the longest beginning that is cached or `known`; equal shapes share a pass.
 
         With `keep` false the states hold log-probs alone, since keys and values of many rows fill the memory.
         """
         with self._lock:
-            return self._advanced(rows, keep)
+            return self._advanced(rows, keep, known)
 
-    def _advanced(self, rows: list[_Row], keep: bool) -> list[_State]:
+    def _advanced(self, rows: list[_Row], keep: bool, known_states: Mapping[_Key, _State]) -> list[_State]:
         """`_advance`, by the thread that has the caches to itself."""
         states = {row.key: self._rows[row.key] for row in rows if row.key in self._rows}
         # Beginnings are held here from the start: what a pass leaves behind may push them out of the cache.
         beginnings: dict[_Key, _State] = {}
         groups: dict[tuple[Any, ...], list[_Row]] = defaultdict(list)
         for row in {row.key: row for row in rows if row.key not in states}.values():
-            known, state = self._beginning(row)
+            known, state = self._beginning(row, known_states)
             if state is not None:
                 beginnings[row.key] = state
             groups[(known, len(row.ids), tuple(p.pixels.shape for p in row.pictures))].append(row)
@@ -302,10 +307,11 @@ class HuggingFaceBackend:
             for start in range(0, len(members), size):
                 part = members[start : start + size]
                 past = [beginnings[row.key] for row in part] if known else []
-                for row, state in zip(part, self._pass(part, known, past), strict=True):
+                passed = self._pass(part, known, past)
+                for row, state in zip(part, passed, strict=True):
                     states[row.key] = state if keep else replace(state, keys_values=[])
-                    if keep:
-                        self._remember(row, state)
+                if keep:
+                    self._remember(part, passed)
         return [states[row.key] for row in rows]
 
     def _pass(self, rows: list[_Row], known: int, past: list[_State]) -> list[_State]:
@@ -323,9 +329,7 @@ class HuggingFaceBackend:
         out = self.model(input_ids=ids[:, known:], **inputs)
         logprobs = torch.log_softmax(out.logits[:, -1].float(), dim=-1).cpu()
         if logprobs.isnan().any():
-            raise BackendError(
-                f"{self.name}: its probabilities are not numbers; does {self.model.dtype} suit it?"
-            )
+            raise BackendError(f"{self.name}: its probabilities are not numbers; does {self.model.dtype} suit it?")
         kept = [(layer.keys, layer.values) for layer in out.past_key_values.layers if hasattr(layer, "keys")]
         if len(kept) < len(out.past_key_values.layers) or any(k.shape[-2] != ids.shape[1] for k, _ in kept):
             raise BackendError(f"{self.name}: its layers do not keep every token's key, which this engine needs")
@@ -408,18 +412,20 @@ class HuggingFaceBackend:
 
     # The prefix cache.
 
-    def _beginning(self, row: _Row) -> tuple[int, _State | None]:
-        """Length and state of the longest cached proper beginning of a row; 0 and None without one."""
+    def _beginning(self, row: _Row, known: Mapping[_Key, _State]) -> tuple[int, _State | None]:
+        """Length and state of the longest cached or known proper beginning of a row; 0 and None without one."""
         longest, found = 0, None
-        for (digests, ids), state in self._rows.items():
+        for (digests, ids), state in chain(self._rows.items(), known.items()):
             if longest < len(ids) < len(row.ids) and digests == row.digests and row.ids[: len(ids)] == ids:
                 longest, found = len(ids), state
         return longest, found
 
-    def _remember(self, row: _Row, state: _State) -> None:
-        self._rows[row.key] = state
-        self._rows.move_to_end(row.key)
-        while len(self._rows) > min(_CACHED_ROWS, max(1, _MAX_BYTES // state.nbytes)):
+    def _remember(self, rows: list[_Row], states: list[_State]) -> None:
+        """Cache the states of a pass and drop the oldest beyond the bounds."""
+        for row, state in zip(rows, states, strict=True):
+            self._rows[row.key] = state
+            self._rows.move_to_end(row.key)
+        while len(self._rows) > _CACHED_ROWS or (len(self._rows) > 1 and _held_bytes(self._rows.values()) > _MAX_BYTES):
             self._rows.popitem(last=False)
 
     def _greedy(self, rows: list[_Row], limit: int) -> Iterator[tuple[int, int]]:
@@ -450,6 +456,12 @@ class HuggingFaceBackend:
         return [out[i] for i in rows]
 
 
+def _held_bytes(states: Iterable[_State]) -> int:
+    """Bytes of keys and values that these states keep alive: a state keeps those of its whole pass."""
+    passes = {id(state.keys_values): state.keys_values for state in states}
+    return sum(k.nbytes + v.nbytes for layers in passes.values() for k, v in layers)
+
+
 def _joined(states: list[_State]) -> KeyValues:
     """Keys and values of the rows of these states, in order; those of a whole pass as they are."""
     first = states[0].keys_values
@@ -476,10 +488,10 @@ def _quiet_loading(quiet: bool) -> Iterator[None]:
 
 def _check_complete(source: str, loading: Any) -> None:
     """Refuse weights that are not all there: what is missing would be filled with random numbers."""
-    lacking = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+    lacking = sorted(loading["missing_keys"])
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise CheckpointError(f"{source}: not a whole checkpoint: no fitting weights for {lacking[0]}{more}")
+        raise CheckpointError(f"{source}: not a whole checkpoint: no weights for {lacking[0]}{more}")
 
 
 def _place(device: str) -> torch.device:

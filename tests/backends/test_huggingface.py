@@ -480,7 +480,7 @@ def test_weights_that_are_not_all_there_are_refused(copied: Path) -> None:
     assert 0 < len(lacking) < len(weights)
     save_file(lacking, copied / "model.safetensors", metadata={"format": "pt"})
     message = refused(copied)
-    assert "not a whole checkpoint: no fitting weights for model.language_model.layers.1." in message
+    assert "not a whole checkpoint: no weights for model.language_model.layers.1." in message
     assert message.endswith(f" and {len(weights) - len(lacking) - 1} more")
 
 
@@ -530,6 +530,27 @@ def test_the_cache_is_bounded_in_bytes(load: Callable[[], HuggingFaceBackend], m
     for n in range(1, 8):
         small.continuation_logprobs([asked((64, 64), seed=n)], LEVEL_WORDS)
     assert len(small._rows) == 3
+    # A row of a pass of three keeps all three alive, so one of them leaves no room for a row of another pass.
+    small.continuation_logprobs([asked((64, 64), seed=10 + n) for n in range(3)], LEVEL_WORDS)
+    assert len(small._rows) == 3
+    small.continuation_logprobs([asked((64, 64), seed=20)], LEVEL_WORDS)
+    assert len(small._rows) == 1
+
+
+def test_candidates_go_on_from_rows_that_no_longer_fit_the_cache(
+    load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = load()
+    monkeypatch.setattr(huggingface, "_MAX_BYTES", 1)
+    prefilled = []
+    true_pass = small._pass
+    monkeypatch.setattr(
+        small, "_pass", lambda rows, known, past: prefilled.append(known) or true_pass(rows, known, past)
+    )
+    questions = [asked((64, 64), seed=n) for n in range(3)]
+    found = small.continuation_logprobs(questions, MIXED_WORDS)
+    assert prefilled.count(0) == 1, "a question was read again for each of its candidates"
+    np.testing.assert_allclose(found, backend.continuation_logprobs(questions, MIXED_WORDS), atol=STOCK_TOLERANCE)
 
 
 def test_a_broken_configuration_is_refused(copied: Path) -> None:
