@@ -70,10 +70,13 @@ def heldout(
     biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
     bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
     per_family: Annotated[int, typer.Option(min=1, help="Sources per family of distortions.")] = 10,
+    train: Annotated[
+        bool, typer.Option("--train", help="From training photographs instead: to calibrate on, never to test with.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 1,
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
-    print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed))
+    print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split="train" if train else "val"))
 
 
 def main(argv: list[str]) -> int:

@@ -13,7 +13,7 @@ from mllm_iqa.errors import DataError
 from mllm_iqa.taxonomy import FAMILIES
 
 from .distortions import DISTORTIONS, apply
-from .sources import clean_sources, read_biq2021, read_bsds500, read_rgb
+from .sources import Split, clean_sources, read_biq2021, read_bsds500, read_rgb
 
 WIDTH, HEIGHT = 512, 384
 
@@ -38,20 +38,22 @@ def _cut(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
-def write_heldout(biq2021: Path, bsds500: Path, out: Path, *, per_family: int = 10, seed: int = 1) -> Path:
+def write_heldout(
+    biq2021: Path, bsds500: Path, out: Path, *, per_family: int = 10, seed: int = 1, split: Split = "val"
+) -> Path:
     """Write the test set as one Parquet file: 12 families x `per_family` sources x 5 severities, and clean pictures.
 
-    Sources are validation photographs only; every family takes others in turn, and within a family its
-    implementations take turns. Each source used also appears undistorted once, with severity 0.
+    Sources are photographs of one split (a test set: validation); every family takes others in turn, and within a
+    family its implementations take turns. Each source used also appears undistorted once, with severity 0.
 
     Raises:
-        DataError: fewer validation sources than `per_family`.
+        DataError: fewer sources than `per_family`.
     """
     cv2.setNumThreads(1)
     photos = read_biq2021(biq2021) + read_bsds500(bsds500)
-    sources = sorted((p.path for p in clean_sources(photos) if p.split == "val"), key=lambda p: p.name)
+    sources = sorted((p.path for p in clean_sources(photos) if p.split == split), key=lambda p: p.name)
     if len(sources) < per_family:
-        raise DataError(f"only {len(sources)} validation sources for {per_family} per family")
+        raise DataError(f"only {len(sources)} {split} sources for {per_family} per family")
     rng = np.random.default_rng(seed)
     rng.shuffle(sources)
     rows: list[dict[str, object]] = []

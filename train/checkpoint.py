@@ -66,6 +66,7 @@ def write_checkpoint(
     model.save_pretrained(folder, state_dict=half)
     config = copy.deepcopy(model.config)  # as saved it names the model's own dtype, not that of the weights written
     config.dtype = torch.float16
+    config.text_config.dtype = config.vision_config.dtype = None  # as in a model that was never loaded from a file
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     # Sizes are pixel counts, despite their names.
@@ -102,6 +103,7 @@ def write_checkpoint(
         recipe=recipe,
         results={} if measured is None else measured.results,
         interval=None if measured is None else measured.interval,
+        severity=None if measured is None else measured.severity,
         sha256=weights,
     )
     write_card(folder, card)

@@ -93,4 +93,7 @@ def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     model = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
-    return model, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    for key in ("is_local", "local_files_only"):  # of this loading; they would be saved with it
+        tokenizer.init_kwargs.pop(key, None)
+    return model, tokenizer

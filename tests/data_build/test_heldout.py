@@ -96,6 +96,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(
     path: Path, photo_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     again = write_heldout(**photo_folders, out=tmp_path / "again.parquet", per_family=1, seed=1)
+    train = write_heldout(**photo_folders, out=tmp_path / "train.parquet", per_family=1, split="train")
+    assert not set(pq.read_table(train)["source"].to_pylist()) & set(pq.read_table(again)["source"].to_pylist())
     once_more = write_heldout(**photo_folders, out=tmp_path / "more.parquet", per_family=1, seed=1)
     other = write_heldout(**photo_folders, out=tmp_path / "other.parquet", per_family=1, seed=2)
     assert again.read_bytes() == once_more.read_bytes()
@@ -105,6 +107,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(
 def test_too_few_validation_photographs_are_an_error_that_counts_them(
     photo_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="only 3 validation sources for 4 per family"):
+    with pytest.raises(DataError, match="only 3 val sources for 4 per family"):
         write_heldout(**photo_folders, out=tmp_path / "heldout.parquet", per_family=4)
     assert not list(tmp_path.iterdir())
