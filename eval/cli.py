@@ -1,4 +1,4 @@
-"""`mllm-iqa eval`: held-out pictures (`heldout`), speed and memory (`speed`), calibrating severities (`severity`)."""
+"""`mllm-iqa eval`: measure a model on held-out pictures (`heldout`), and its speed and memory (`speed`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from mllm_iqa.assistant import Assistant
 from mllm_iqa.registry import resolve
 
 from .heldout import compare_figures, figures, predict, printable, record
-from .severity import fit, mean_severities, record_severity
 from .speed import measure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -55,30 +54,6 @@ def heldout(
         record(Path(resolve(model)), predictions, values, date.today().isoformat())
     for name, value in values.items():
         print(f"{name}: {value}")
-
-
-@app.command()
-def severity(
-    pictures: Annotated[Path, typer.Argument(help="Set written by `mllm-iqa data heldout --train`.")],
-    model: Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")] = "nano",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    into_card: Annotated[
-        bool, typer.Option("--into-card", help="Write the calibration into the model's card.json.")
-    ] = False,
-) -> None:
-    """Fit the map from severity words to severities on pictures of training sources."""
-    assistant = Assistant.load(model, device=device)
-    console = Console(stderr=True)
-    pairs = []
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=None)
-        for pair in mean_severities(assistant, pictures):
-            pairs.append(pair)
-            progress.update(task, advance=1)
-    calibration = fit(pairs)
-    if into_card:
-        record_severity(Path(resolve(model)), calibration)
-    print(calibration.model_dump_json())
 
 
 @app.command()

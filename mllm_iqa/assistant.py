@@ -307,7 +307,7 @@ class Assistant:
         probs = normalised(self.backend.continuation_logprobs(list(asked.values()), words))
         out = {}
         for (i, conversation), row in zip(asked.items(), probs, strict=True):
-            severity = severity_of(row, None if self.card is None else self.card.severity)
+            severity = severity_of(row)
             last = findings[i][-1]
             findings[i][-1] = Finding(last.kind, last.family, severity, last.probability)
             key_probs[i].append(float(row[severity - 1]))

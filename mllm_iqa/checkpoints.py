@@ -21,16 +21,6 @@ class IntervalCard(BaseModel):
     calibrated_on: str
 
 
-class SeverityCard(BaseModel):
-    """How to make a severity from the five words' probabilities: `offset` + `gain` times their mean, rounded."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    offset: float
-    gain: float
-    calibrated_on: str
-
-
 class Card(BaseModel):
     """`card.json` of a checkpoint.
 
@@ -40,7 +30,7 @@ class Card(BaseModel):
         prompts: names of the prompt versions it was trained with.
         training_data: sources and terms; recipe: how it was trained.
         results: measured figures by name; each value says command, data, number and interval in words or numbers.
-        interval: calibration of the interval, if there is one; severity: likewise of the severities.
+        interval: calibration of the interval, if there is one.
         sha256: of each weight file.
     """
 
@@ -57,7 +47,6 @@ class Card(BaseModel):
     recipe: str
     results: dict[str, object]
     interval: IntervalCard | None = None
-    severity: SeverityCard | None = None
     sha256: dict[str, str]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
-from .checkpoints import IntervalCard, SeverityCard
+from .checkpoints import IntervalCard
 from .levels import LEVELS, MOS_MAX, MOS_MIN, SEVERITIES
 from .taxonomy import FAMILIES, FAMILY_OF, KINDS
 from .types import Interval, Winner
@@ -60,17 +60,9 @@ def main_kind(none_probability: float, kind_probs: np.ndarray, exclude: frozense
     return max(members, key=lambda k: members[k])
 
 
-def severity_of(probs: np.ndarray, card: SeverityCard | None = None) -> int:
-    """Severity 1..5 from probabilities of the five severity words, slight first.
-
-    Args:
-        probs: shape (5,), summing to 1.
-        card: the checkpoint's calibration; without one the severity is the most probable word.
-    """
-    if card is None:
-        return 1 + int(np.argmax(probs))
-    mean = float(np.asarray(probs, dtype=np.float64) @ np.arange(1, 6))
-    return min(5, max(1, math.floor(card.offset + card.gain * mean + 0.5)))
+def severity_of(probs: np.ndarray) -> int:
+    """Severity 1..5 from probabilities of the five severity words, slight first: the most probable one."""
+    return 1 + int(np.argmax(probs))
 
 
 def winner_of(forward: np.ndarray, backward: np.ndarray) -> tuple[Winner, dict[str, float], bool]:

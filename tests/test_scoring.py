@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mllm_iqa.checkpoints import IntervalCard, SeverityCard
+from mllm_iqa.checkpoints import IntervalCard
 from mllm_iqa.levels import LEVELS, SEVERITIES
 from mllm_iqa.scoring import (
     consistent_text,
@@ -141,22 +141,6 @@ def test_severity_is_the_most_probable_one(probs: list[float], severity: int) ->
 @given(distribution(5))
 def test_no_other_severity_is_more_probable(probs: np.ndarray) -> None:
     assert probs[severity_of(probs) - 1] == probs.max()
-
-
-@pytest.mark.parametrize(
-    ("probs", "severity"),
-    [
-        ([1, 0, 0, 0, 0], 1),  # -.5 + 1.25 = .75
-        ([0, 0, 0, 0, 1], 5),  # 5.75, cut
-        ([0, 0, 1, 0, 0], 3),  # 3.25
-        ([0, 0, 0.2, 0.8, 0], 4),  # 4.25
-        ([0, 0, 0, 0.9, 0.1], 5),  # 4.625
-        ([0.4, 0.6, 0, 0, 0], 2),  # 1.5: halves go up
-    ],
-)
-def test_a_calibrated_severity_by_hand(probs: list[float], severity: int) -> None:
-    card = SeverityCard(offset=-0.5, gain=1.25, calibrated_on="x")
-    assert severity_of(np.array(probs), card) == severity
 
 
 # Winner

@@ -103,7 +103,6 @@ def write_checkpoint(
         recipe=recipe,
         results={} if measured is None else measured.results,
         interval=None if measured is None else measured.interval,
-        severity=None if measured is None else measured.severity,
         sha256=weights,
     )
     write_card(folder, card)
