@@ -1,7 +1,9 @@
-"""Public image-quality sets in their original archive layouts as one kind of record.
+"""Public image-quality sets in their original archive layouts, and common table formats, as one kind of record.
 
-`read("kadid10k", folder)` reads a set named in `READERS`. Scores become MOS on 1..5, higher = better, by a straight
-line between the ends of the set's scale; the original value is kept. Nothing is downloaded.
+`read("kadid10k", folder)` reads a set named in `READERS`; `read_table`, `read_folder`, `read_pyiqa_csv`,
+`read_qalign_json`, `read_deqa_json`, `read_llava_json` and `read_hf` read anything else, given its scale. Scores become
+MOS on 1..5, higher = better, by a straight line between the ends of the scale; the original value is kept. Nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -14,11 +16,17 @@ from mllm_iqa.errors import ConfigError
 from .archive import Archive
 from .catalogue import READERS, Reader
 from .collect import Terms, collect
+from .conversations import read_deqa_json, read_llava_json, read_qalign_json
+from .hugging_face import read_hf
+from .options import Options
 from .records import Problem, Rated, RatedPair, Reading, Unrated, describe
 from .scale import Scale
+from .tables import Columns, read_folder, read_pyiqa_csv, read_table
 
 __all__ = [
     "READERS",
+    "Columns",
+    "Options",
     "Problem",
     "Rated",
     "RatedPair",
@@ -28,6 +36,13 @@ __all__ = [
     "Unrated",
     "describe",
     "read",
+    "read_deqa_json",
+    "read_folder",
+    "read_hf",
+    "read_llava_json",
+    "read_pyiqa_csv",
+    "read_qalign_json",
+    "read_table",
 ]
 
 

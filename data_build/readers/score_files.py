@@ -1,9 +1,11 @@
-"""Score files as rows: CSV, text, .xlsx and .mat, each a DataError that names the file when it cannot be read."""
+"""Score files as rows: CSV, JSON, text, .xlsx and .mat, each a DataError that names the file when it cannot be read."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -38,7 +40,21 @@ def lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    # Not splitlines(), which also splits at separators that JSON strings may hold.
+    return [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
+
+
+def json_objects(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON list or of JSON Lines, told by the content."""
+    text = lines(path)
+    try:
+        listed = text[:1] and text[0].startswith("[")
+        items = json.loads("\n".join(text)) if listed else [json.loads(line) for line in text]
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON list, nor one JSON object per line: {error}") from error
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise DataError(f"{path}: expected a list of JSON objects")
+    return items
 
 
 def csv_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> Iterator[Row]:
