@@ -1,8 +1,9 @@
-"""`mllm-iqa data build` and `data heldout`: the bank training reads, and a test set of whole pictures."""
+"""`mllm-iqa data build`, `data heldout` and `data read`: the training bank, a test set, public sets as records."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +12,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from mllm_iqa.errors import ConfigError
+from mllm_iqa.errors import ConfigError, DataError
 
 from .bank import BankPlan, Size, build_bank
 from .heldout import write_heldout
+from .readers import READERS, Reading, describe
+from .readers import read as read_archive
+from .readers.records_file import write_parquet
 from .scenes import build_scenes
+
+_PROBLEMS_SHOWN = 20
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -77,6 +83,44 @@ def heldout(
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
     print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split="train" if train else "val"))
+
+
+@app.command(help=f"Write a public set as a Parquet file of records. Sets: {', '.join(READERS)}.")
+def read(
+    name: Annotated[str, typer.Argument(help="One of the sets named above.")],
+    root: Annotated[Path, typer.Argument(help="Folder its archive was unpacked into.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what is wrong and count it.")] = False,
+    check_images: Annotated[bool, typer.Option("--check-images", help="Decode every picture.")] = False,
+) -> None:
+    """Check a public set in its original layout and write its records."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out {out} must be the name of a file in a folder that exists")
+    reading = read_archive(name, root, skip_bad=True, check_images=check_images)
+    if reading.problems and not skip_bad:
+        raise DataError(describe(name, root, reading.problems, limit=_PROBLEMS_SHOWN))
+    write_parquet(reading, out)
+    for title, text in _counts(reading).items():
+        print(f"{title:<12}{text}")
+    print(out)
+
+
+def _counts(reading: Reading) -> dict[str, str]:
+    """What a reading holds, in words: rows, splits, range of the scores, references, groups, what was skipped."""
+    named = [record.split for record in reading.rated] + [record.split for record in reading.pairs]
+    splits = Counter(split or "none" for split in named)
+    references = {record.reference for record in reading.records if record.reference is not None}
+    counts = {"rows": f"{len(reading.records):,}"}
+    if splits:
+        counts["splits"] = ", ".join(f"{split} {n:,}" for split, n in sorted(splits.items()))
+    if reading.rated:
+        scores = [record.mos for record in reading.rated]
+        counts["mos"] = f"{min(scores):.2f} to {max(scores):.2f}"
+    counts["references"] = f"{len(references):,}"
+    counts["groups"] = f"{len({record.group for record in reading.records}):,}"
+    if reading.problems:
+        counts["skipped"] = ", ".join(f"{kind} {n:,}" for kind, n in sorted(reading.skipped.items()))
+    return counts
 
 
 def main(argv: list[str]) -> int:

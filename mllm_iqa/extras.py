@@ -11,6 +11,7 @@ EXTRA_OF: dict[str, str] = {
     "fastapi": "serve",
     "gradio": "ui",
     "open_clip": "compose",
+    "openpyxl": "data",
     "peft": "train",
     "ray": "cluster",
     "tensorboard": "train",

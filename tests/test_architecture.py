@@ -30,6 +30,7 @@ OPTIONAL = {
     "fastapi": "serve",
     "gradio": "ui",
     "open_clip": "compose",
+    "openpyxl": "data",
     "peft": "train",
     "ray": "cluster",
     "tensorboard": "train",
