@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mllm_iqa.errors import DataError
+from mllm_iqa.output_file import replaced_at_end
 
 from .crops import Labelled, distort_region, distort_whole, draw_distortions, draw_region, draw_whole
 from .sources import SPLITS, Photo, Split, clean_sources, read_biq2021, read_bsds500, read_rgb
@@ -99,28 +101,25 @@ def shard_rows(
     Raises:
         DataError: no source is large enough.
     """
-    side = [size] if isinstance(size, int) else [*size]
-    rng = np.random.default_rng([seed, *side, number])
-    if not isinstance(size, int):
-        height, width = size
-        sources = [s for s in sources if s.shape[0] > height - 32 and s.shape[1] > width - 32]
+    sides: tuple[int, ...]
+    draw: Callable[..., np.ndarray]
+    distort: Callable[..., Labelled]
+    if isinstance(size, int):
+        sides, (height, width) = (size,), (size, size)
+        draw, distort = partial(draw_region, size=size), partial(distort_region, size=size)
     else:
-        sources = [s for s in sources if min(s.shape[:2]) >= size]
+        sides, (height, width) = size, (side - 31 for side in size)
+        draw, distort = partial(draw_whole, size=size), distort_whole
+    sources = [s for s in sources if s.shape[0] >= height and s.shape[1] >= width]
     if not sources:
         raise DataError(f"no clean source is large enough for pictures of {label(size)}")
+    rng = np.random.default_rng([seed, *sides, number])
     for index in range(groups):
-        group = number * groups + index
-        source = sources[rng.integers(len(sources))]
-        if isinstance(size, int):
-            region = draw_region(source, size, rng)
-            for _ in range(GROUP - 1):
-                yield _row(distort_region(region, size, draw_distortions(rng), rng), group, False)
-            yield _row(distort_region(region, size, (), rng), group, True)
-        else:
-            region = draw_whole(source, size, rng)
-            for _ in range(GROUP - 1):
-                yield _row(distort_whole(region, draw_distortions(rng), rng), group, False)
-            yield _row(distort_whole(region, (), rng), group, True)
+        region = draw(sources[rng.integers(len(sources))], rng=rng)
+        for place in range(GROUP):
+            is_reference = place == GROUP - 1
+            drawn = () if is_reference else draw_distortions(rng)
+            yield _row(distort(region, distortions=drawn, rng=rng), number * groups + index, is_reference)
 
 
 _sources: dict[Split, list[np.ndarray]] = {}
@@ -152,9 +151,8 @@ def write_photos(photos: list[Photo], path: Path) -> None:
         for p in photos
         if p.mos is not None
     ]
-    partial = path.with_suffix(".partial")
-    pq.write_table(pa.Table.from_pylist(rows), partial)
-    partial.replace(path)
+    with replaced_at_end(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows), file)
 
 
 def _claim(out: Path, plan: BankPlan, photos: list[Photo]) -> None:
@@ -173,9 +171,8 @@ def _claim(out: Path, plan: BankPlan, photos: list[Photo]) -> None:
                 f"{out}: holds a bank of another plan or of other photographs (see its plan.json); name another folder"
             )
         return
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replaced_at_end(path) as file:
+        file.write(text.encode())
 
 
 def build_bank(

@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from mllm_iqa.checkpoints import Card
 
 # Here, at the top level, because Hugging Face libraries read these once, when a test first imports them.
 for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
@@ -19,6 +23,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared photographs and labels are not here (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def blank_card() -> "Card":
+    """A card that promises nothing; tests copy it with what they are about."""
+    from mllm_iqa.checkpoints import Card
+
+    return Card(
+        name="x",
+        version="1",
+        licence="",
+        base_model=None,
+        languages=("en",),
+        max_pixels=1,
+        prompts=(),
+        training_data=(),
+        recipe="",
+        results={},
+        sha256={},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -23,20 +23,6 @@ from mllm_iqa.prompt_files import findings_text, load_prompt
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILY_OF
 
-CARD = Card(
-    name="x",
-    version="1",
-    licence="",
-    base_model=None,
-    languages=("en",),
-    max_pixels=1,
-    prompts=(),
-    training_data=(),
-    recipe="",
-    results={},
-    sha256={},
-)
-
 
 def pixels(seed: int, height: int = 64, width: int = 80) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -408,9 +394,9 @@ def test_a_comparison_without_an_explanation(assistant: Assistant) -> None:
     assert result.reference is None
 
 
-def test_a_score_beside_a_reference_names_it_and_claims_no_calibration() -> None:
+def test_a_score_beside_a_reference_names_it_and_claims_no_calibration(blank_card: Card) -> None:
     interval = IntervalCard(coverage=0.8, multiplier=1.5, calibrated_on="photographs judged alone")
-    known = Assistant(FakeBackend(), card=CARD.model_copy(update={"interval": interval}))
+    known = Assistant(FakeBackend(), card=blank_card.model_copy(update={"interval": interval}))
     alone = known.score(pixels(0), explain=False)
     beside = known.score(pixels(0), reference=pixels(1, 48, 56), explain=False)
     assert (alone.interval.source, alone.reference) == ("photographs judged alone", None)
@@ -427,8 +413,8 @@ def test_a_language_without_prompts_is_refused_whatever_the_model_says() -> None
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4, 5])
-def test_a_model_of_templates_describes_each_finding_at_its_strength(severity: int) -> None:
-    known = Assistant(FakeBackend(), card=CARD.model_copy(update={"prompts": ("effects.v1",)}))
+def test_a_model_of_templates_describes_each_finding_at_its_strength(blank_card: Card, severity: int) -> None:
+    known = Assistant(FakeBackend(), card=blank_card.model_copy(update={"prompts": ("effects.v1",)}))
     found = (
         Finding("gaussian blur", "blur", severity, 0.9),
         Finding("JPEG compression", "compression", 6 - severity, 0.5),
@@ -537,8 +523,8 @@ def test_an_unknown_model_is_a_checkpoint_error() -> None:
         Assistant.load("nanno")
 
 
-def test_any_engine_can_be_wrapped() -> None:
-    card = CARD.model_copy(update={"interval": IntervalCard(coverage=0.5, multiplier=0.0, calibrated_on="x")})
+def test_any_engine_can_be_wrapped(blank_card: Card) -> None:
+    card = blank_card.model_copy(update={"interval": IntervalCard(coverage=0.5, multiplier=0.0, calibrated_on="x")})
     score = Assistant(FakeBackend(), card=card, max_pixels=64 * 64).score(pixels(0, 128, 128), explain=False)
     assert score.interval.low == score.interval.high == score.mos
     assert score.image.judged_width == 64

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mllm_iqa import doctor
-from mllm_iqa.checkpoints import Card
+from mllm_iqa.checkpoints import Card, write_card
 from mllm_iqa.doctor import Check, Package, check_code, check_model_files, check_package, guarded, nano_works
 
 PURPOSE = "try this"
@@ -63,28 +63,11 @@ def test_a_check_that_raises_becomes_a_row() -> None:
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def write_card(folder: Path, sha256: dict[str, str]) -> None:
-    card = Card(
-        name="nano",
-        version="0",
-        licence="",
-        base_model=None,
-        languages=("en",),
-        max_pixels=1,
-        prompts=(),
-        training_data=(),
-        recipe="",
-        results={},
-        sha256=sha256,
-    )
-    (folder / "card.json").write_text(card.model_dump_json())
-
-
-def test_model_files_are_held_to_their_card(tmp_path: Path) -> None:
+def test_model_files_are_held_to_their_card(blank_card: Card, tmp_path: Path) -> None:
     assert check_model_files(tmp_path).status == "absent"
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"abc")
-    write_card(tmp_path, {weights.name: ABC})
+    write_card(tmp_path, blank_card.model_copy(update={"sha256": {weights.name: ABC}}))
     assert check_model_files(tmp_path).status == "ok"
     weights.write_bytes(b"abd")
     check = check_model_files(tmp_path)
@@ -94,8 +77,8 @@ def test_model_files_are_held_to_their_card(tmp_path: Path) -> None:
     assert (check.status, check.detail.startswith(f"{weights}: missing")) == ("broken", True)
 
 
-def test_weights_that_the_card_does_not_list_are_broken(tmp_path: Path) -> None:
-    write_card(tmp_path, {})
+def test_weights_that_the_card_does_not_list_are_broken(blank_card: Card, tmp_path: Path) -> None:
+    write_card(tmp_path, blank_card)
     assert check_model_files(tmp_path).status == "broken"  # no weights at all
     (tmp_path / "model.safetensors").write_bytes(b"abc")
     check = check_model_files(tmp_path)

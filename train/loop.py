@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from mllm_iqa.errors import ConfigError, DataError
+from mllm_iqa.output_file import replaced_at_end
 
 from .data import prefetched
 
@@ -116,10 +117,9 @@ def _cut_log(path: Path, step: int) -> None:
     """Leave only the steps before this one in a log: those after the last saved state are taken again."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        partial = path.with_suffix(".partial")
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] < step]
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(path)
+        with replaced_at_end(path) as file:
+            file.write("".join(kept).encode())
 
 
 def digest_of(model: nn.Module) -> str:

@@ -11,17 +11,16 @@ from mllm_iqa.levels import LEVELS, VALUES
 
 from .archive import Archive
 from .entries import Entry
-from .options import Options, collect_below
+from .options import DEFAULTS, Options, collect_below
 from .records import Reading
 from .scale import Scale
 from .score_files import json_objects, number
 
 MOS_SCALE = Scale(1, 5)
-_DEFAULTS = Options()
 
 
 def read_qalign_json(
-    path: Path, *, scale: Scale = MOS_SCALE, media_root: Path | None = None, options: Options = _DEFAULTS
+    path: Path, *, scale: Scale = MOS_SCALE, media_root: Path | None = None, options: Options = DEFAULTS
 ) -> Reading:
     """Q-Align training data: objects with `image` and `gt_score`; without a score, the level word of the answer."""
 
@@ -33,7 +32,7 @@ def read_qalign_json(
     return collect_below(path, entries, scale, media_root, options)
 
 
-def read_deqa_json(path: Path, *, media_root: Path | None = None, options: Options = _DEFAULTS) -> Reading:
+def read_deqa_json(path: Path, *, media_root: Path | None = None, options: Options = DEFAULTS) -> Reading:
     """DeQA-Score training data: `gt_score_norm` and `std_norm` are already on 1..5; `gt_score` and `std` are kept.
 
     `level_probs` are labels computed from the scores, no votes, and are not read.
@@ -53,7 +52,7 @@ def read_deqa_json(path: Path, *, media_root: Path | None = None, options: Optio
 
 
 def read_llava_json(
-    path: Path, *, scale: Scale = MOS_SCALE, media_root: Path | None = None, options: Options = _DEFAULTS
+    path: Path, *, scale: Scale = MOS_SCALE, media_root: Path | None = None, options: Options = DEFAULTS
 ) -> Reading:
     """LLaVA conversations, a JSON list or JSON Lines: the score is the last answer.
 

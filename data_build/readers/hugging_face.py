@@ -11,12 +11,11 @@ from mllm_iqa.errors import ConfigError, DataError
 
 from .archive import Archive
 from .entries import Entry, split_named
-from .options import Options, collect_below
+from .options import DEFAULTS, Options, collect_below
 from .records import Reading
 from .scale import Scale
+from .score_files import check_columns
 from .tables import Columns, entry_of_row
-
-_DEFAULTS = Options()
 
 
 def read_hf(
@@ -26,7 +25,7 @@ def read_hf(
     columns: Columns | None = None,
     media_root: Path | None = None,
     extract_to: Path | None = None,
-    options: Options = _DEFAULTS,
+    options: Options = DEFAULTS,
 ) -> Reading:
     """A Hugging Face dataset or dataset dictionary that `save_to_disk` wrote.
 
@@ -48,9 +47,7 @@ def read_hf(
 
     def entries(archive: Archive) -> Iterator[Entry]:
         for name, part in parts:
-            lacking = [column for column in named.used if column not in part.column_names]
-            if lacking:
-                raise DataError(f"{folder}: no column {', '.join(lacking)}; it has {', '.join(part.column_names)}")
+            check_columns(folder, part.column_names, named.used)
             if isinstance(part.features[named.image], datasets.Image):
                 part = part.cast_column(named.image, datasets.Image(decode=False))
             for index, row in enumerate(part):

@@ -29,6 +29,9 @@ class Options:
     check_images: bool = False
 
 
+DEFAULTS = Options()
+
+
 def collect_below(
     path: Path,
     entries: Callable[[Archive], Iterable[Entry]],

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,7 +64,7 @@ def csv_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> It
     """
     table = csv_rows(path, delimiter=delimiter)
     header = next(table, [])
-    _check_columns(path, header, columns)
+    check_columns(path, header, columns)
     for row in table:
         cells = [*row, *[""] * (len(header) - len(row))]
         yield dict(zip(header, cells, strict=False))
@@ -136,10 +136,11 @@ def _innermost(cell: Any) -> str:
     return "" if isinstance(cell, np.ndarray) else str(cell).strip()
 
 
-def _check_columns(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+def check_columns(path: Path, header: Collection[str], columns: Sequence[str]) -> None:
+    """A DataError names the columns that a table's header, or an object's keys, lack."""
     lacking = [column for column in columns if column not in header]
     if lacking:
-        raise DataError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(header) or 'none'}")
+        raise DataError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(map(str, header)) or 'none'}")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

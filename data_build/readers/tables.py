@@ -15,13 +15,12 @@ from mllm_iqa.errors import ConfigError, DataError
 
 from .archive import Archive
 from .entries import Entry, split_named
-from .options import Options, collect_below
+from .options import DEFAULTS, Options, collect_below
 from .records import Reading
 from .scale import Scale
-from .score_files import csv_rows, csv_table, json_objects, lines
+from .score_files import check_columns, csv_rows, csv_table, json_objects, lines
 
 _PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-_DEFAULTS = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def read_table(
     scale: Scale,
     columns: Columns | None = None,
     media_root: Path | None = None,
-    options: Options = _DEFAULTS,
+    options: Options = DEFAULTS,
 ) -> Reading:
     """A CSV, TSV, JSON (a list of objects), JSON Lines or Parquet table with one picture per row.
 
@@ -73,7 +72,7 @@ def read_table(
     return collect_below(path, entries, scale, media_root, options)
 
 
-def read_folder(images: Path, scores: Path, *, scale: Scale, options: Options = _DEFAULTS) -> Reading:
+def read_folder(images: Path, scores: Path, *, scale: Scale, options: Options = DEFAULTS) -> Reading:
     """A folder of pictures and a file of "name score" lines, separated by a comma, a tab or blanks, without a header.
 
     Every picture of the folder must have a score, and every score a picture.
@@ -102,7 +101,7 @@ def read_pyiqa_csv(
     media_root: Path,
     split_column: str | None = None,
     reference_root: Path | None = None,
-    options: Options = _DEFAULTS,
+    options: Options = DEFAULTS,
 ) -> Reading:
     """A pyiqa `meta_info` CSV, told by its header.
 
@@ -174,21 +173,15 @@ def _rows(path: Path, columns: list[str]) -> Iterator[Mapping[str, Any]]:
             yield from csv_table(path, columns, delimiter="\t")
         case ".json" | ".jsonl":
             for item in json_objects(path):
-                _need(path, item, columns)
+                check_columns(path, item, columns)
                 yield item
         case ".parquet":
             rows = _parquet(path)
             if rows:
-                _need(path, rows[0], columns)
+                check_columns(path, rows[0], columns)
             yield from rows
         case suffix:
             raise ConfigError(f"{path}: unknown kind of table {suffix!r}; use csv, tsv, json, jsonl or parquet")
-
-
-def _need(path: Path, row: Mapping[str, Any], columns: list[str]) -> None:
-    lacking = [column for column in columns if column not in row]
-    if lacking:
-        raise DataError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(map(str, row)) or 'none'}")
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:

@@ -381,16 +381,16 @@ class HuggingFaceBackend:
 
     def _encode(self, pictures: dict[str, Picture]) -> None:
         """Encode what is not cached and drop the oldest beyond the bound."""
-        by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        on_cpu = self.model.device.type == "cpu"
+        together: dict[object, list[str]] = defaultdict(list)
         for digest, picture in pictures.items():
             if digest in self._pictures:
                 self._pictures.move_to_end(digest)
             else:
-                by_shape[picture.pixels.shape].append(digest)
-        on_cpu = self.model.device.type == "cpu"
-        groups = [[d] for ds in by_shape.values() for d in ds] if on_cpu else list(by_shape.values())
+                together[digest if on_cpu else picture.pixels.shape].append(digest)
+        groups = list(together.values())
         shown = [[pictures[d] for d in digests] for digests in groups]
-        # One thread a picture: cores that need not wait for one another, and working sets that fit their caches.
+        # On a CPU one thread a picture: cores that need not wait for one another, working sets that fit their caches.
         encoded = one_thread_each(self._encoded, shown) if on_cpu and len(shown) > 1 else map(self._encoded, shown)
         for digests, group in zip(groups, encoded, strict=True):
             self._pictures.update(zip(digests, group, strict=True))

@@ -391,23 +391,11 @@ def test_predictions_of_another_model_are_not_taken_for_its_own(
 
 
 def test_predictions_of_other_weights_or_another_test_set_are_not_taken_over(
-    data: dict[str, Path], whole: bytes, tmp_path: Path
+    data: dict[str, Path], whole: bytes, blank_card: Card, tmp_path: Path
 ) -> None:
     out = tmp_path / "predictions.jsonl"
     out.write_bytes(whole)
-    retrained = Card(
-        name="x",
-        version="1",
-        licence="",
-        base_model=None,
-        languages=("en",),
-        max_pixels=1,
-        prompts=(),
-        training_data=(),
-        recipe="",
-        results={},
-        sha256={"model.safetensors": "f" * 64},
-    )
+    retrained = blank_card.model_copy(update={"sha256": {"model.safetensors": "f" * 64}})
     with pytest.raises(DataError, match="made with weights , not ffff"):
         list(predict(Assistant(FakeBackend(), card=retrained), data["synthetic"], data["photos"], out))
     redrawn = tmp_path / "heldout.parquet"
