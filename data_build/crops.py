@@ -16,7 +16,7 @@ from mllm_iqa.taxonomy import FAMILIES
 from .distortions import DISTORTIONS, apply
 from .severity import CLEAN_MOS, pseudo_mos
 
-SHARE_CLEAN = 0.14
+SHARE_CLEAN = 0.18
 SHARE_COMPOSITE = 0.16
 _MARGIN = 16
 
@@ -64,7 +64,11 @@ def _draw_name(rng: np.random.Generator, families: tuple[str, ...] = FAMILIES) -
 
 
 def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Zero, one or two distortions with severities uniform in (0.6, 5], two only from different stages."""
+    """Zero, one or two distortions, two only from different stages.
+
+    The severity of one is uniform in [0.6, 5.5], what lies above 5 taken for 5: each of the five words is then as
+    frequent as the others. Those of two are uniform in [0.8, 4.5].
+    """
     kind_of_picture = rng.random()
     if kind_of_picture < SHARE_CLEAN:
         return ()
@@ -73,7 +77,7 @@ def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         others = tuple(f for f in _STAGE if _STAGE[f] != _STAGE[DISTORTIONS[first].family])
         names = sorted([first, _draw_name(rng, others)], key=lambda n: _STAGE[DISTORTIONS[n].family])
         return tuple((name, float(rng.uniform(0.8, 4.5))) for name in names)
-    return ((_draw_name(rng), float(rng.uniform(0.6, 5.0))),)
+    return ((_draw_name(rng), min(5.0, float(rng.uniform(0.6, 5.5)))),)
 
 
 def _region(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
