@@ -127,6 +127,24 @@ def shown_name(source: ImageSource) -> str:
     return os.path.basename(where) or where
 
 
+def resized(pixels: Array, height: int, width: int) -> Array:
+    """The one way pictures change size, in training as in use: Lanczos, antialiased when reducing.
+
+    Args:
+        pixels: (H, W, 3) uint8, no side 0.
+        height: of the result, at least 1.
+        width: of the result, at least 1.
+
+    Returns:
+        (height, width, 3) uint8, C-contiguous, memory of its own.
+    """
+    return np.array(_resized(Image.fromarray(pixels), (width, height)))
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=None)
+
+
 def pad_to_multiple(pixels: Array, multiple: int) -> Array:
     """Extend the right and bottom edges by reflection until both sides are multiples of `multiple`.
 
@@ -427,7 +445,7 @@ def _finished(image: Image.Image, info: ImageInfo, max_pixels: int | None) -> Pi
         before, after = (f"{width}x{height}" for width, height in (image.size, size))
         note = f"resized from {before} to {after} to respect the pixel budget of {max_pixels}"
         info = replace(info, judged_width=size[0], judged_height=size[1], notes=(*info.notes, note))
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=None)
+        image = _resized(image, size)
     return Picture(np.array(image), info)
 
 

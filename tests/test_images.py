@@ -23,7 +23,7 @@ from PIL import Image, ImageCms
 
 from mllm_iqa import images
 from mllm_iqa.errors import ImageError
-from mllm_iqa.images import Picture, load_image, pad_to_multiple
+from mllm_iqa.images import Picture, load_image, pad_to_multiple, resized
 from mllm_iqa.types import ImageInfo
 
 LOSSLESS = {"PNG": "png", "BMP": "bmp", "TIFF": "tif", "PPM": "ppm", "TGA": "tga"}
@@ -901,6 +901,16 @@ def test_resizing_is_antialiased_and_done_once() -> None:
     with Image.open(io.BytesIO(data)) as image:
         expected = image.convert("RGB").resize((116, 86), Image.Resampling.LANCZOS)
     assert np.array_equal(load_image(data, max_pixels=10_000).pixels, np.asarray(expected))
+
+
+def test_training_and_intake_share_one_resampler() -> None:
+    pixels = photo(300, 400)
+    before = pixels.copy()
+    small = resized(pixels, 86, 116)
+    assert np.array_equal(small, load_image(pixels, max_pixels=10_000).pixels)
+    assert small.flags.c_contiguous and np.array_equal(pixels, before)
+    same = resized(pixels, 300, 400)
+    assert np.array_equal(same, pixels) and not np.shares_memory(same, pixels)
 
 
 def test_orientation_comes_before_the_budget() -> None:

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import pyarrow.parquet as pq
 
 from mllm_iqa.errors import DataError
+from mllm_iqa.images import load_image, resized
 
 Batch = TypeVar("Batch")
 
@@ -105,27 +105,19 @@ def read_photos(bank: Path, split: str | None) -> list[Photo]:
     return [Photo(Path(row["path"]), row["mos"], row["subset"]) for row in rows]
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Decode a photograph to uint8 RGB (H, W, 3)."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: missing or not a readable image")
-    return np.ascontiguousarray(image[..., ::-1])
-
-
 def photo_view(photo: Photo, size: int, rng: np.random.Generator, *, share_whole: float, index: int = -1) -> PhotoView:
     """A size x size view of a photograph: the whole picture reduced to that size, or a crop at 0.75 or full size.
 
     A photograph too small for a crop of 0.75 of its size is shown whole; half of all views are mirrored.
     """
-    image = read_rgb(photo.path)
+    image = load_image(photo.path).pixels
     short = min(image.shape[:2])
     whole = bool(rng.random() < share_whole) or short * 0.75 < size
     if whole:
-        view = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        view = resized(image, size, size)
     else:
         if rng.random() < 0.5:
-            image = cv2.resize(image, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+            image = resized(image, *(round(0.75 * side) for side in image.shape[:2]))
         top = int(rng.integers(image.shape[0] - size + 1))
         left = int(rng.integers(image.shape[1] - size + 1))
         view = image[top : top + size, left : left + size]

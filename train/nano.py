@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -21,7 +20,6 @@ from .recipe import Recipe
 
 def train_nano(recipe: Recipe, recipe_name: str) -> Path:
     """Run the recipe's stages, resuming what is there, and write the checkpoint; returns its folder."""
-    cv2.setNumThreads(1)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     model, tokenizer = _trained_on_crops(recipe) if recipe.start is None else _loaded(recipe.start)

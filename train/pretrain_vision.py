@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
@@ -18,10 +17,11 @@ from torch.nn import functional as F
 
 from mllm_iqa.checkpoints import sha256_of
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up
+from mllm_iqa.images import load_image, resized
 from mllm_iqa.levels import VALUES, soft_label
 from mllm_iqa.taxonomy import KINDS
 
-from .data import CropShards, photo_batch, plan_of, read_photos, read_rgb
+from .data import CropShards, photo_batch, plan_of, read_photos
 from .loop import LoopPlan, optimise, parameter_groups
 from .losses import fidelity, kl_to_soft_label
 from .nano_model import HIDDEN, dct_patch_weights, set_patch_weights, start_from_energies, vision_config
@@ -153,7 +153,7 @@ def pretrain(bank: Path, teacher_weights: Path, folder: Path, plan: LoopPlan, *,
     cache = folder / "teacher.npy"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        whole = [cv2.resize(read_rgb(p.path), (256, 256), interpolation=cv2.INTER_AREA) for p in photos]
+        whole = [resized(load_image(p.path).pixels, 256, 256) for p in photos]
         np.save(cache, teacher_features(teacher_weights, whole))
     features = np.load(cache)
     shards = {size: CropShards(bank, "train", f"{size}px") for size in (96, 128, 256)}

@@ -9,6 +9,7 @@ from mllm_iqa.train.teacher import FEATURES, MobileNetV1, teacher_features
 from torch.nn import functional as F
 
 from mllm_iqa.errors import DataError
+from mllm_iqa.images import load_image
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2)  # of the twelve blocks (Howard et al., 2017, table 1)
 WIDTH = 4
@@ -105,9 +106,7 @@ def test_the_real_teacher_tells_photographs_apart(shared_data: Path) -> None:
     path = shared_data / "teacher" / "mobilenet_v1_1.0_224_keras_partial.npz"
     if not path.is_file():
         pytest.skip(f"the teacher's weights are not here ({path.name})")
-    from mllm_iqa.train.data import read_rgb
-
-    photos = [read_rgb(p)[:256, :256] for p in sorted((shared_data / "bsds500").glob("*.jpg"))[:6]]
+    photos = [load_image(p).pixels[:256, :256] for p in sorted((shared_data / "bsds500").glob("*.jpg"))[:6]]
     features = teacher_features(path, [*photos, photos[0][:, ::-1].copy()])
     assert features.shape == (7, FEATURES)
     assert np.isfinite(features).all()
