@@ -1,0 +1,115 @@
+"""Damage to a part of a picture: a distortion inside a random region with soft borders, and the mask of it.
+
+Most distortions can befall a part: a spot out of focus, a noisy shadow, a badly coded patch. Those that are a matter of
+the whole frame, because they grow with the distance to its center, cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from . import DISTORTIONS, apply
+from .ladder import Image
+
+LOCAL: tuple[str, ...] = tuple(
+    name for name in DISTORTIONS if name not in ("blur.zoom_blur", "lens.chromatic_aberration", "lens.vignetting")
+)
+"""Names of the distortions that have a local version."""
+
+SHARE = (0.05, 0.40)
+"""Bounds of a region's share of the picture."""
+
+_CLOSING = 9
+_POINTS = 7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalResult:
+    """A picture damaged in one region.
+
+    Attributes:
+        pixels: uint8 RGB (H, W, 3).
+        mask: bool (H, W), the damaged part: every pixel that changed, and the few unchanged ones between them (closer
+            than 5 px). Outside it `pixels` are those of the original. All False where the distortion changes nothing
+            in the region, as desaturation does to a grey wall.
+    """
+
+    pixels: Image
+    mask: np.ndarray
+
+
+def apply_local(name: str, image: Image, severity: float, rng: np.random.Generator) -> LocalResult:
+    """Distort one region of a picture.
+
+    Args:
+        name: one of `LOCAL`.
+        image: uint8 RGB, shape (H, W, 3), sides >= 32 px; not modified.
+        severity: in (0, 5].
+        rng: of the region, drawn first, and of the distortion: same generator state, same bytes.
+
+    Raises:
+        ValueError: a name that is unknown or has no local version, and what `apply` refuses.
+    """
+    if name in DISTORTIONS and name not in LOCAL:
+        raise ValueError(f"{name} befalls the whole frame and has no local version; those that have: {', '.join(LOCAL)}")
+    region_rng, distortion_rng = rng.spawn(2)
+    distorted = apply(name, image, severity, distortion_rng)
+    weight = region(image.shape[0], image.shape[1], region_rng)[..., None]
+    mixed = image + weight * (distorted.astype(np.float32) - image)
+    pixels = np.asarray(np.rint(mixed), dtype=np.uint8)
+    changed = (pixels != image).any(axis=-1)
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_CLOSING, _CLOSING))
+    closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, disk)
+    return LocalResult(pixels, (closed > 0) & (weight[..., 0] > 0) | changed)
+
+
+def region(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random ellipse, rectangle, polygon or band with soft borders.
+
+    Args:
+        height, width: of the picture in px.
+        rng: of shape, place, size (a share of the picture drawn from `SHARE`) and turn.
+
+    Returns:
+        float32 (H, W) in [0, 1]: 1 inside, 0 outside. The share of the picture above a half lies within `SHARE`.
+    """
+    share = rng.uniform(*SHARE)
+    draw = (_ellipse, _rectangle, _polygon, _band)[rng.integers(4)]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    middle = rng.uniform(0.25, 0.75, 2) * (height, width)
+    inside = draw(y - np.float32(middle[0]), x - np.float32(middle[1]), rng)
+    # `inside` falls with the distance to the middle, in px: cut it at the level that leaves the share asked for.
+    level = float(np.quantile(inside, 1 - share))
+    softness = max(1.0, 0.02 * float(np.hypot(height, width)))
+    return np.asarray(np.clip((inside - level) / softness + 0.5, 0, 1), dtype=np.float32)
+
+
+def _turned(y: np.ndarray, x: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return y * cos - x * sin, y * sin + x * cos
+
+
+def _ellipse(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Minus the distance, one axis up to 2.5 times the other."""
+    y, x = _turned(y, x, rng.uniform(0, np.pi))
+    return -np.hypot(y * np.float32(rng.uniform(1, 2.5)), x)
+
+
+def _rectangle(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Minus the larger of the two distances, upright."""
+    return -np.maximum(np.abs(y) * np.float32(rng.uniform(0.5, 2)), np.abs(x))
+
+
+def _polygon(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Minus the largest distance along seven directions, each stretched in its own way: a convex polygon."""
+    angles = 2 * np.pi * (np.arange(_POINTS) + rng.uniform(-0.3, 0.3, _POINTS)) / _POINTS
+    reach = rng.uniform(0.6, 1.4, _POINTS)
+    return -np.max([_turned(y, x, a)[0] / np.float32(r) for a, r in zip(angles, reach, strict=True)], axis=0)
+
+
+def _band(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Minus the distance to a line: a band from border to border."""
+    return -np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
