@@ -1,4 +1,4 @@
-"""`mllm-iqa data build`, `heldout`, `read` and `preview`: the bank, a test set, public sets as records, a contact sheet."""
+"""`mllm-iqa data build`, `heldout`, `read`, `preview`: the training bank, a test set, public sets, a contact sheet."""
 
 from __future__ import annotations
 
