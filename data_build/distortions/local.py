@@ -109,10 +109,12 @@ def _rectangle(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.nda
 def _polygon(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Minus the largest distance along seven directions, each stretched in its own way: a convex polygon."""
     angles = 2 * np.pi * (np.arange(_POINTS) + rng.uniform(-0.3, 0.3, _POINTS)) / _POINTS
-    reach = rng.uniform(0.6, 1.4, _POINTS)
-    return -np.max([_turned(y, x, a)[0] / np.float32(r) for a, r in zip(angles, reach, strict=True)], axis=0)
+    reach = rng.uniform(0.6, 1.4, _POINTS).astype(np.float32)
+    farthest: np.ndarray = np.max([_turned(y, x, a)[0] / r for a, r in zip(angles, reach, strict=True)], axis=0)
+    return -farthest
 
 
 def _band(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Minus the distance to a line: a band from border to border."""
-    return -np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
+    away: np.ndarray = np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
+    return -away
