@@ -1,4 +1,4 @@
-"""`mllm-iqa data build`, `data heldout` and `data read`: the training bank, a test set, public sets as records."""
+"""`mllm-iqa data build`, `heldout`, `read`, `preview`: the training bank, a test set, public sets, a contact sheet."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
+import PIL.Image
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
 from mllm_iqa.errors import ConfigError, DataError
+from mllm_iqa.images import load_image
+from mllm_iqa.output_file import replaced_at_end
 
 from .bank import BankPlan, Size, build_bank
 from .heldout import write_heldout
+from .preview import chosen, contact_sheet
 from .readers import READERS, Reading, describe
 from .readers import read as read_archive
 from .readers.records_file import write_parquet
@@ -121,6 +125,27 @@ def _counts(reading: Reading) -> dict[str, str]:
     if reading.problems:
         counts["skipped"] = ", ".join(f"{kind} {n:,}" for kind, n in sorted(reading.skipped.items()))
     return counts
+
+
+@app.command()
+def preview(
+    image: Annotated[Path, typer.Argument(help="Picture to distort.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("sheet.png"),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="A distortion, kind or family; may be given more than once.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Distort one region and outline it.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="The whole picture, reduced, instead of its middle.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+) -> None:
+    """Draw every distortion at every severity as one picture to look at."""
+    if out.suffix.lower() != ".png" or out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out {out} must be the name of a .png file in a folder that exists")
+    names = chosen(only or (), local=local)
+    sheet = contact_sheet(load_image(image).pixels, names, seed=seed, local=local, whole=whole)
+    with replaced_at_end(out) as file:
+        PIL.Image.fromarray(sheet).save(file, "PNG")
+    print(out)
 
 
 def main(argv: list[str]) -> int:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mllm_iqa.errors import DataError
 from mllm_iqa.taxonomy import FAMILIES
 
-from .distortions import DISTORTIONS, apply
+from .distortions import DISTORTIONS, DQ495K, apply
 from .sources import Split, clean_sources, read_biq2021, read_bsds500, read_rgb
 
 WIDTH, HEIGHT = 512, 384
@@ -59,7 +59,7 @@ def write_heldout(
     rows: list[dict[str, object]] = []
     used: list[Path] = []
     for f, family in enumerate(FAMILIES):
-        names = [d.name for d in DISTORTIONS.values() if d.family == family]
+        names = [name for name in DQ495K if DISTORTIONS[name].family == family]
         for k in range(per_family):
             path = sources[(f * per_family + k) % len(sources)]
             if path not in used:

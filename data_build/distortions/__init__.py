@@ -1,7 +1,8 @@
 """Synthetic distortions: pure functions `f(image, severity, rng) -> image`, one file per family.
 
-`DISTORTIONS` names the 35 implementations of the DQ-495K taxonomy (You et al., 2024) and the kind each one shows.
-Severities are real numbers in (0, 5]: the published parameters stand at 1 .. 5 and are interpolated between.
+`DISTORTIONS` names all implementations and the kind each one shows; `DQ495K` names the 35 of them that are the
+DQ-495K taxonomy (You et al., 2024), which the shipped model was trained on. Severities are real numbers in (0, 5]: the
+parameters (for the 35 the published ones) stand at 1 .. 5 and are interpolated between.
 """
 
 from __future__ import annotations
@@ -13,7 +14,24 @@ import numpy as np
 
 from mllm_iqa.taxonomy import FAMILY_OF
 
-from . import blur, compression, contrast, detail, exposure, noise, quantization, saturation
+from . import (
+    air,
+    blur,
+    compression,
+    contrast,
+    detail,
+    exposure,
+    lens,
+    noise,
+    quantization,
+    resampling,
+    ringing,
+    saturation,
+    sensor,
+    smoothing,
+    transmission,
+    white_balance,
+)
 from .ladder import Image
 
 Distort = Callable[[Image, float, np.random.Generator], Image]
@@ -21,19 +39,31 @@ Distort = Callable[[Image, float, np.random.Generator], Image]
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """One implementation: its name here, the taxonomy kind it shows, and the function."""
+    """One implementation.
+
+    Attributes:
+        name: its name here, "module.function".
+        kind: the taxonomy kind it shows.
+        distort: the function.
+        mildest: whether its whole ladder lies below severity 1 of another implementation of the same kind.
+    """
 
     name: str
     kind: str
     distort: Distort
+    mildest: bool = False
 
     @property
     def family(self) -> str:
         """The taxonomy family of `kind`."""
         return FAMILY_OF[self.kind]
 
+    def spoken(self, severity: float) -> int:
+        """The severity 1..5 that a finding of `kind` has when this is applied at a severity in (0, 5]."""
+        return 1 if self.mildest else min(5, max(1, round(severity)))
 
-_TABLE: tuple[tuple[str, Distort], ...] = (
+
+_DQ495K: tuple[tuple[str, Distort], ...] = (
     ("gaussian blur", blur.gaussian_blur),
     ("lens blur", blur.lens_blur),
     ("motion blur", blur.motion_blur),
@@ -71,6 +101,25 @@ _TABLE: tuple[tuple[str, Distort], ...] = (
     ("posterization", quantization.equal_count),
 )
 
+_FURTHER: tuple[tuple[str, Distort], ...] = (
+    ("upscaling blur", resampling.bicubic),
+    ("upscaling blur", resampling.upscaled),
+    ("oversmoothing", smoothing.oversmooth),
+    ("low-light noise", sensor.low_light_noise),
+    ("JPEG compression", compression.jpeg_mild),
+    ("WebP compression", compression.webp),
+    ("AVIF compression", compression.avif),
+    ("banding", quantization.banding),
+    ("edge ringing", ringing.low_pass),
+    ("chromatic aberration", lens.chromatic_aberration),
+    ("vignetting", lens.vignetting),
+    ("lens dirt", lens.dirt),
+    ("color cast", white_balance.color_cast),
+    ("haze", air.haze),
+    ("displaced blocks", transmission.displaced_blocks),
+    ("shifted rows", transmission.shifted_rows),
+)
+
 
 def _name(distort: Distort) -> str:
     function: str = getattr(distort, "__name__", "")
@@ -78,7 +127,12 @@ def _name(distort: Distort) -> str:
     return f"{module}.{function}"
 
 
-DISTORTIONS: dict[str, Distortion] = {_name(f): Distortion(_name(f), kind, f) for kind, f in _TABLE}
+DISTORTIONS: dict[str, Distortion] = {
+    _name(f): Distortion(_name(f), kind, f, mildest=f is compression.jpeg_mild) for kind, f in (*_DQ495K, *_FURTHER)
+}
+
+DQ495K: tuple[str, ...] = tuple(_name(f) for _, f in _DQ495K)
+"""Names of the published 35. All that trains or tests the shipped model draws from these."""
 
 
 def apply(name: str, image: Image, severity: float, rng: np.random.Generator) -> Image:
@@ -95,6 +149,7 @@ def apply(name: str, image: Image, severity: float, rng: np.random.Generator) ->
 
     Raises:
         ValueError: unknown name, severity out of range, or an image of another dtype or shape.
+        MissingDependencyError: the installed Pillow lacks the codec that the distortion is about.
     """
     if name not in DISTORTIONS:
         raise ValueError(f"unknown distortion {name!r}; known: {', '.join(DISTORTIONS)}")

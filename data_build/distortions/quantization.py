@@ -1,13 +1,14 @@
-"""Too few tones: Otsu levels, median-cut palettes, equal-count levels. Severities 1..5 as in DQ-495K."""
+"""Too few tones: Otsu levels, median-cut palettes, equal-count levels as in DQ-495K, and banding of smooth areas."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import PIL.Image
 
-from .ladder import Image, at
+from .ladder import Image, at, to_uint8, to_unit
 
 
 def _otsu_table(channel: np.ndarray, levels: int) -> np.ndarray:
@@ -67,3 +68,22 @@ def equal_count(image: Image, severity: float, rng: np.random.Generator) -> Imag
         means = np.rint(sums / np.maximum(counts, 1)).astype(np.uint8)
         out[..., c] = means[bins][channel]
     return out
+
+
+def banding(image: Image, severity: float, rng: np.random.Generator) -> Image:
+    """Smooth areas in steps of 8, 13, 19, 26, 32 of 255 (8 bits cut to 5 .. 3), texture kept, as in coded video.
+
+    What varies by less than a step within 9 px loses its fine variation and is rounded to a step of luma and chroma;
+    what varies more is kept, with a smooth transition.
+    """
+    step = at(severity, (4, 8, 13, 19, 26, 32)) / 255.0
+    ycc = cv2.cvtColor(to_unit(image), cv2.COLOR_RGB2YCrCb)
+    even = cv2.GaussianBlur(ycc, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT_101)
+    luma = ycc[..., 0]
+    mean = cv2.blur(luma, (9, 9), borderType=cv2.BORDER_REFLECT_101)
+    variance = np.maximum(cv2.blur(luma * luma, (9, 9), borderType=cv2.BORDER_REFLECT_101) - mean * mean, 0)
+    smooth = np.exp(-2 * variance / step**2)[..., None]
+    # Chroma is rounded about its neutral value, so that grey stays grey.
+    neutral = np.array([0.0, 0.5, 0.5], dtype=np.float32)
+    stepped = np.rint((even - neutral) / step) * np.float32(step) + neutral
+    return to_uint8(cv2.cvtColor(ycc + smooth * (stepped - ycc), cv2.COLOR_YCrCb2RGB))

@@ -112,3 +112,4 @@ def test_help_tells_what_the_commands_are(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert "build" in out
     assert "heldout" in out
+    assert "preview" in out
