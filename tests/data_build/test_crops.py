@@ -56,14 +56,23 @@ def test_shares_of_clean_single_and_double(draws: list[tuple[tuple[str, float], 
     assert count[2] / DRAWS == pytest.approx(SHARE_COMPOSITE, abs=five_sigma(SHARE_COMPOSITE, DRAWS))
 
 
-def test_severities_fill_their_range(draws: list[tuple[tuple[str, float], ...]]) -> None:
-    for count, low, high in ((1, 0.6, 5.0), (2, 0.8, 4.5)):
-        severities = [severity for drawn in draws if len(drawn) == count for _, severity in drawn]
-        assert low <= min(severities) < low + 0.05
-        assert high - 0.05 < max(severities) <= high
-        # The mean of a uniform draw, within five standard errors ((high - low) / sqrt 12 each).
-        error = 5 * (high - low) / math.sqrt(12 * len(severities))
-        assert np.mean(severities) == pytest.approx((low + high) / 2, abs=error)
+def test_each_word_for_a_severity_is_as_frequent_as_the_others(draws: list[tuple[tuple[str, float], ...]]) -> None:
+    singles = [severity for drawn in draws if len(drawn) == 1 for _, severity in drawn]
+    assert 0.6 <= min(singles) < 0.65
+    assert max(singles) == 5.0
+    for word in range(1, 6):
+        # A step of 1 of the 4.9 drawn from, but for the first word: 0.6 to 1.5.
+        share = (0.9 if word == 1 else 1.0) / 4.9
+        found = sum(round(severity) == word for severity in singles) / len(singles)
+        assert found == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / len(singles)))
+
+
+def test_severities_of_two_fill_their_range(draws: list[tuple[tuple[str, float], ...]]) -> None:
+    severities = [severity for drawn in draws if len(drawn) == 2 for _, severity in drawn]
+    assert 0.8 <= min(severities) < 0.85
+    assert 4.45 < max(severities) <= 4.5
+    # The mean of a uniform draw, within five standard errors (3.7 / sqrt 12 each).
+    assert np.mean(severities) == pytest.approx(2.65, abs=5 * 3.7 / math.sqrt(12 * len(severities)))
 
 
 def test_two_distortions_come_from_two_stages_in_order(draws: list[tuple[tuple[str, float], ...]]) -> None:
