@@ -44,12 +44,17 @@ class Agreement:
 
 
 def agreement(predicted: np.ndarray, human: np.ndarray, kinds: np.ndarray) -> Agreement:
-    """Agreement of predicted with human means; all of shape (n,). The intervals resample whole kinds."""
+    """Agreement of predicted with human means; all of shape (n,). The intervals resample whole kinds.
+
+    What is constant orders nothing: its SRCC is 0.
+    """
     groups = [np.flatnonzero(kinds == kind) for kind in dict.fromkeys(kinds)]
 
     def figures(i: np.ndarray) -> tuple[float, float]:
-        srcc = np.corrcoef(rankdata(predicted[i]), rankdata(human[i]))[0, 1]
-        return float(srcc), float(np.sqrt(np.mean((predicted[i] - human[i]) ** 2)))
+        rmse = float(np.sqrt(np.mean((predicted[i] - human[i]) ** 2)))
+        if np.ptp(predicted[i]) == 0 or np.ptp(human[i]) == 0:
+            return 0.0, rmse
+        return float(np.corrcoef(rankdata(predicted[i]), rankdata(human[i]))[0, 1]), rmse
 
     rng = np.random.default_rng(0)
     draws = rng.integers(len(groups), size=(_RESAMPLES, len(groups)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mllm_iqa.data_build import severity_fit
 from mllm_iqa.data_build.distortions import DISTORTIONS, apply
 from mllm_iqa.data_build.fr_metrics import METRICS
 from mllm_iqa.data_build.severity import severity_table
@@ -46,6 +47,7 @@ def test_agreement_by_hand() -> None:
     # Kind b alone is without error, kind a alone has sqrt(4 / 2).
     assert (found.rmse_low, found.rmse_high) == (pytest.approx(0), pytest.approx(2**0.5))
     assert agreement(-human, human, kinds).srcc == pytest.approx(-1)  # a reversed predictor is not good
+    assert agreement(np.full(4, 2.5), human, kinds).srcc == 0
 
 
 def test_the_spread_of_a_cell_by_hand() -> None:
@@ -210,3 +212,19 @@ def test_only_single_distortions_at_whole_severities_are_cells(known: list[Measu
     cells, steps, sources = published_cells(known)
     assert len(steps) == len(cells.human) == 175
     assert len(sources) == len(cells.cell) == 3 * 175
+
+
+def test_the_figures_in_the_docs_are_those_of_the_stored_fit() -> None:
+    data_build = Path(severity_fit.__file__).parent
+    stored = json.loads((data_build / "severity_fit.json").read_text(encoding="utf-8"))
+    docs = (Path(__file__).resolve().parents[2] / "docs" / "SEVERITY.md").read_text(encoding="utf-8")
+    for figures in stored["agreement"].values():
+        fitted, left_out = figures["fit"], figures["leave_one_kind_out"]
+        ends = [
+            f"{left_out[k]:.2f} [{left_out[k + '_low']:.2f}, {left_out[k + '_high']:.2f}]" for k in ("srcc", "rmse")
+        ]
+        assert f"| {fitted['srcc']:.2f} | {fitted['rmse']:.2f} | {ends[0]} | {ends[1]} |" in docs
+    assert f"{left_out['cells']} cells" in docs and f"of {left_out['kinds']} kinds" in docs
+    content = stored["content"]
+    for key in ("spread_of_people", "spread_of_metrics_alone", "spread_corrected", "largest_spread_corrected"):
+        assert f"{content[key]:.2f}" in docs
