@@ -52,7 +52,9 @@ def published_cells(measured: Sequence[Measured]) -> tuple[Cells, list[tuple[str
         The cells, the (distortion, severity) of each, and the source of each picture.
     """
     steps = [(name, severity) for name in DISTORTIONS for severity in range(1, 6)]
-    number = {((name, float(severity)),): i for i, (name, severity) in enumerate(steps)}
+    number: dict[tuple[tuple[str, float], ...], int] = {
+        ((name, float(severity)),): i for i, (name, severity) in enumerate(steps)
+    }
     mine = [m for m in measured if m.distortions in number]
     cells = Cells(
         {metric: np.array([m.distances[metric] for m in mine]) for metric in METRICS},
