@@ -22,6 +22,7 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing mllm-iqa and its development tools into $(VENV); the first time takes a few minutes."
 	$(PIP) install --editable '.[dev]'
+	$(PIP) install --no-deps 'piq>=0.8,<0.9'
 	@touch $@
 
 $(VENV)/bin/python:

@@ -3,7 +3,7 @@
 `severity_mos.csv` holds, for every implementation and published severity, the mean opinion score read off the
 human means of KADID-10k (Lin et al., 2019) and TID2013 (Ponomarenko et al., 2015) at the nearest parameter; its
 `source` column says which row, and where a value was assigned by analogy because no human table has the type.
-The number is a mean over pictures: the spread over content (0.15 to 0.7 MOS in KADID) is not modelled.
+The number is a mean over pictures; `content_severity` corrects it for one picture.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ CLEAN_MOS = 4.6
 
 
 @cache
+def _rows() -> tuple[dict[str, str], ...]:
+    text = (files(__package__) / "severity_mos.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+@cache
+def human_sources() -> dict[str, str]:
+    """The distortions whose row was read off a human table, and which; those assigned by analogy are left out."""
+    return {row["distortion"]: row["source"] for row in _rows() if "analogy" not in row["source"]}
+
+
+@cache
 def severity_table() -> dict[str, tuple[float, ...]]:
     """For each distortion name the MOS at severities 0 (clean), 1, 2, 3, 4, 5."""
-    text = (files(__package__) / "severity_mos.csv").read_text(encoding="utf-8")
-    return {
-        row["distortion"]: (CLEAN_MOS, *(float(row[f"mos_{s}"]) for s in range(1, 6)))
-        for row in csv.DictReader(text.splitlines())
-    }
+    return {row["distortion"]: (CLEAN_MOS, *(float(row[f"mos_{s}"]) for s in range(1, 6))) for row in _rows()}
 
 
 def pseudo_mos(distortions: Sequence[tuple[str, float]], clean_mos: float = CLEAN_MOS) -> float:
