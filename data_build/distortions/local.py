@@ -54,7 +54,9 @@ def apply_local(name: str, image: Image, severity: float, rng: np.random.Generat
         ValueError: a name that is unknown or has no local version, and what `apply` refuses.
     """
     if name in DISTORTIONS and name not in LOCAL:
-        raise ValueError(f"{name} befalls the whole frame and has no local version; those that have: {', '.join(LOCAL)}")
+        raise ValueError(
+            f"{name} befalls the whole frame and has no local version; those that have: {', '.join(LOCAL)}"
+        )
     region_rng, distortion_rng = rng.spawn(2)
     distorted = apply(name, image, severity, distortion_rng)
     weight = region(image.shape[0], image.shape[1], region_rng)[..., None]
