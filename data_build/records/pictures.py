@@ -5,7 +5,7 @@ Synthetic pictures are JPEG of quality 95 without chroma subsampling, distorted 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ import PIL.Image
 from mllm_iqa.errors import DataError
 from mllm_iqa.taxonomy import FAMILY_OF
 
+from ..appearance import Looks, looks
 from ..distortions import DISTORTIONS, apply
 from ..distortions.compatibility import compatible, in_order
 from ..distortions.local import LOCAL, apply_local
@@ -170,6 +171,23 @@ def distorted(clean: Picture, found: Sequence[Found], rng: np.random.Generator) 
     by_harm = sorted(found, key=lambda one: one.worth or 0.0)
     mos = pseudo_mos([(one.name, one.strength) for one in found])
     return Picture(encoded(pixels), clean.source, clean.group, pixels, tuple(by_harm), mos, None, "pseudo")
+
+
+_BELIEVABLE: dict[str, Callable[[Looks], bool]] = {
+    "brighten": lambda seen: seen.brightness >= 100,
+    "darken": lambda seen: seen.brightness <= 150,
+    "contrast weaken": lambda seen: seen.contrast <= 65,
+    "saturate strengthen": lambda seen: seen.colorfulness >= 30,
+    "saturate weaken": lambda seen: seen.colorfulness <= 45,
+}
+"""What a picture must look like for a viewer without the original to agree: a slightly brightened night scene is no
+overexposed picture. By eye, on pictures of both sides of each bound."""
+
+
+def believable(picture: Picture) -> bool:
+    """Whether a viewer who never saw the original could find what the picture's findings name."""
+    seen = looks(_pixels(picture))
+    return all(_BELIEVABLE.get(found.family, lambda _: True)(seen) for found in picture.findings or ())
 
 
 def distorted_in_part(clean: Picture, tally: Tally, rng: np.random.Generator) -> Picture:

@@ -22,7 +22,7 @@ _SPANS = 850  # thousandths of a side
 
 
 class Region(NamedTuple):
-    """A part of a picture: its key in the prompt `where`, and [left, top, right, bottom] in thousandths of the sides."""
+    """A part of a picture: its key in the prompt `where`, [left, top, right, bottom] in thousandths of the sides."""
 
     words: str
     box: tuple[int, int, int, int]

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..distortions import DISTORTIONS
 from . import choices, explained, presence, single
 from .asked import Asked
 from .material import Clean, Material
 from .mix import Scene, askable, quotas
 from .photo_scenes import PhotoScenes
-from .pictures import Picture, distorted, distorted_in_part, draw, scored_names, undistorted
+from .pictures import Picture, believable, distorted, distorted_in_part, draw, scored_names, undistorted
 from .schema import RECORD_SPLITS, Record, RecordSplit
 from .tally import Tally
 from .version_scenes import version_questions
@@ -25,6 +26,10 @@ _QUESTIONS_PER_PICTURE = 4
 _QUESTIONS_PER_VERSIONS = 6
 _CLEAN_EVERY = 4
 """One in so many pictures whose score is known is shown undistorted."""
+
+
+_TRIES = 5
+"""Draws of distortions until a viewer would agree; after that the last is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,15 @@ class _Maker:
         clean = self._undistorted()
         if scene == "part":
             return distorted_in_part(clean, self._tally, self._rng)
+        count, names = 2 if scene == "two" else 1, tuple(DISTORTIONS)
         if scene == "graded":
             self._pictures += 1
-            count = int(self._pictures % _CLEAN_EVERY != 1)
-            return distorted(clean, draw(count, self._tally, self._rng, names=scored_names()), self._rng)
-        return distorted(clean, draw(2 if scene == "two" else 1, self._tally, self._rng), self._rng)
+            count, names = int(self._pictures % _CLEAN_EVERY != 1), scored_names()
+        for _ in range(_TRIES):
+            picture = distorted(clean, draw(count, self._tally, self._rng, names=names), self._rng)
+            if believable(picture):
+                break
+        return picture
 
     def _undistorted(self) -> Picture:
         clean = next(self._clean)
