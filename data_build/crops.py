@@ -13,25 +13,26 @@ import numpy as np
 from mllm_iqa.images import MIN_SIDE, pad_to_multiple
 from mllm_iqa.taxonomy import FAMILIES
 
-from .distortions import DISTORTIONS, apply
+from .distortions import DISTORTIONS, DQ495K, apply
+from .distortions.compatibility import families_compatible, in_order
 from .severity import CLEAN_MOS, pseudo_mos
 
 SHARE_CLEAN = 0.18
 SHARE_COMPOSITE = 0.16
 _MARGIN = 16
 
-# Order in which a camera and a pipeline would apply them, and which families may be combined (different stages).
-_STAGE = {
-    "brighten": 0,
-    "darken": 0,
-    "contrast strengthen": 0,
-    "contrast weaken": 0,
-    "saturate strengthen": 1,
-    "saturate weaken": 1,
-    "blur": 2,
-    "noise": 3,
-    "compression": 4,
-}
+# Families that are drawn in pairs; `compatibility` says which pairs, and in which order they are applied.
+_COMBINED = (
+    "brighten",
+    "darken",
+    "contrast strengthen",
+    "contrast weaken",
+    "saturate strengthen",
+    "saturate weaken",
+    "blur",
+    "noise",
+    "compression",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,19 @@ class Labelled:
     def findings(self) -> tuple[tuple[str, int], ...]:
         """(kind, severity 1..5) of each distortion, most harmful first."""
         by_harm = sorted(self.distortions, key=lambda d: pseudo_mos([d]))
-        return tuple((DISTORTIONS[name].kind, min(5, max(1, round(s)))) for name, s in by_harm)
+        return tuple((DISTORTIONS[name].kind, DISTORTIONS[name].spoken(s)) for name, s in by_harm)
 
 
 def _draw_name(rng: np.random.Generator, families: tuple[str, ...] = FAMILIES) -> str:
     """A distortion: family uniformly (blur and noise, with six kinds each, twice as often), then one of its own."""
     weights = np.array([2.0 if family in ("blur", "noise") else 1.0 for family in families])
     family = families[rng.choice(len(families), p=weights / weights.sum())]
-    names = [d.name for d in DISTORTIONS.values() if d.family == family]
+    names = [name for name in DQ495K if DISTORTIONS[name].family == family]
     return names[rng.integers(len(names))]
 
 
 def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Zero, one or two distortions, two only from different stages.
+    """Zero, one or two of the published distortions, two only where they are compatible.
 
     The severity of one is uniform in [0.6, 5.5], what lies above 5 taken for 5: each of the five words is then as
     frequent as the others. Those of two are uniform in [0.8, 4.5].
@@ -73,9 +74,9 @@ def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     if kind_of_picture < SHARE_CLEAN:
         return ()
     if kind_of_picture < SHARE_CLEAN + SHARE_COMPOSITE:
-        first = _draw_name(rng, tuple(_STAGE))
-        others = tuple(f for f in _STAGE if _STAGE[f] != _STAGE[DISTORTIONS[first].family])
-        names = sorted([first, _draw_name(rng, others)], key=lambda n: _STAGE[DISTORTIONS[n].family])
+        first = _draw_name(rng, _COMBINED)
+        others = tuple(f for f in _COMBINED if families_compatible(f, DISTORTIONS[first].family))
+        names = in_order([first, _draw_name(rng, others)])
         return tuple((name, float(rng.uniform(0.8, 4.5))) for name in names)
     return ((_draw_name(rng), min(5.0, float(rng.uniform(0.6, 5.5)))),)
 

@@ -111,5 +111,5 @@ def _write_label(pen: PIL.ImageDraw.ImageDraw, name: str, top: int) -> None:
     kind = DISTORTIONS[name].kind
     pen.text((4, top), kind, "black", PIL.ImageFont.load_default(20))
     pen.text((4, top + 26), name, (90, 90, 90), PIL.ImageFont.load_default(14))
-    effect = load_prompt("effects.v2").phrase(effect_key(kind, 5))
+    effect = load_prompt("effects.v2").phrase(effect_key(kind, DISTORTIONS[name].spoken(5)))
     pen.text((4, top + 48), "\n".join(wrap(effect, _LETTERS_PER_LINE)), (40, 40, 40), PIL.ImageFont.load_default(13))

@@ -12,7 +12,7 @@ from mllm_iqa.errors import PromptError
 from mllm_iqa.levels import LEVELS, SEVERITIES
 from mllm_iqa.prompt_files import WRITTEN_LANGUAGES, Prompt, findings_text, load_prompt, prompt_names
 from mllm_iqa.scoring import contradictions
-from mllm_iqa.taxonomy import FAMILIES, KINDS
+from mllm_iqa.taxonomy import FAMILIES, FURTHER_KINDS, KINDS
 
 FILES = [(name, language) for language in WRITTEN_LANGUAGES for name in prompt_names(language)]
 
@@ -176,6 +176,15 @@ def test_every_kind_has_effects_when_mild_and_when_strong() -> None:
     assert len({*chain(*phrases.values())}) == sum(map(len, phrases.values()))
 
 
+def test_version_2_of_the_effects_adds_the_further_kinds_and_changes_nothing() -> None:
+    before, phrases = load_prompt("effects.v1").phrases, load_prompt("effects.v2").phrases
+    added = {f"{kind}/{degree}" for kind in FURTHER_KINDS for degree in ("mild", "strong")}
+    assert phrases == before | {key: phrases[key] for key in added}
+    assert len({*chain(*phrases.values())}) == sum(map(len, phrases.values()))
+    named = {kind: s for kind in FURTHER_KINDS for s in chain(*phrases.values()) if kind.lower() in s.lower()}
+    assert named == {}
+
+
 def test_every_level_has_a_meaning_and_every_family_a_word() -> None:
     assert set(LEVELS) <= set(load_prompt("reason.v1").phrases)
     assert {f"family/{family}" for family in FAMILIES} <= set(load_prompt("presence.v1").phrases)
@@ -186,7 +195,7 @@ LEFT_OUT = {"Slight ringing surrounds sharp edges."}
 
 
 def test_no_effect_or_appearance_names_a_level_a_kind_or_a_severity() -> None:
-    sentences = {*chain(*load_prompt("effects.v1").phrases.values(), *load_prompt("appearance.v1").phrases.values())}
+    sentences = {*chain(*load_prompt("effects.v2").phrases.values(), *load_prompt("appearance.v1").phrases.values())}
     assert {s for s in sentences if contradictions(s, level="", kinds=())} == LEFT_OUT
     assert all(set(contradictions(s, level="", kinds=())) <= set(SEVERITIES) for s in LEFT_OUT)
 

@@ -61,10 +61,10 @@ def jpeg2000(image: Image, severity: float, rng: np.random.Generator) -> Image:
 
 
 def webp(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Lossy WebP at quality 40, 20, 10, 4, 0."""
-    return _modern(image, "WEBP", quality=round(at(severity, (80, 40, 20, 10, 4, 0))), method=2)
+    """Lossy WebP at quality 30, 15, 8, 3, 0."""
+    return _modern(image, "WEBP", quality=round(at(severity, (80, 30, 15, 8, 3, 0))), method=2)
 
 
 def avif(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """AVIF at quality 40, 28, 18, 10, 2, coded at the encoder's fastest speed on one thread."""
-    return _modern(image, "AVIF", quality=round(at(severity, (75, 40, 28, 18, 10, 2))), speed=10, max_threads=1)
+    """AVIF at quality 34, 24, 16, 8, 0, coded at the encoder's fastest speed on one thread."""
+    return _modern(image, "AVIF", quality=round(at(severity, (75, 34, 24, 16, 8, 0))), speed=10, max_threads=1)

@@ -37,21 +37,22 @@ _MOST_SPOTS = 26
 
 
 def dirt(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Out-of-focus specks and smears: 4, 7, 12, 18, 26 of them, which scatter .5, .6, .7, .8, .9 of their light.
+    """Out-of-focus specks and smears: 4, 7, 12, 18, 26 of them, which scatter .4, .5, .6, .75, .9 of their light.
 
-    Scattered light is that of the surroundings (blurred by a twentieth of the diagonal), two thirds of it.
+    Scattered light is that of the surroundings (blurred by a twentieth of the diagonal), .4 of it: the rest is lost.
     """
     height, width = image.shape[:2]
     diagonal = float(np.hypot(height, width))
     spots = rng.random((_MOST_SPOTS, 5))
+    spots[:, 2] = np.linspace(1, 0, _MOST_SPOTS)  # the largest first, so that few are seen too
     covered = np.zeros((height, width), np.float32)
     for x, y, size, stretch, angle in spots[: round(at(severity, (2, 4, 7, 12, 18, 26)))]:
-        radius = diagonal * (0.012 + 0.04 * size**2)
+        radius = diagonal * (0.012 + 0.045 * size)
         axes = (max(1, round(radius * (1 + 1.5 * stretch**3))), max(1, round(radius)))
         cv2.ellipse(covered, (round(x * (width - 1)), round(y * (height - 1))), axes, 180 * angle, 0, 360, 1.0, -1)
-    covered = cv2.GaussianBlur(covered, (0, 0), max(1.0, diagonal * 0.008))
-    scattering = covered[..., None] * at(severity, (0.25, 0.5, 0.6, 0.7, 0.8, 0.9))
+    soft = cv2.GaussianBlur(covered, (0, 0), max(1.0, diagonal * 0.015))
+    scattering = soft[..., None] * at(severity, (0.2, 0.4, 0.5, 0.6, 0.75, 0.9))
     linear = to_linear(image)
     small = cv2.resize(linear, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
     around = cv2.resize(cv2.GaussianBlur(small, (0, 0), diagonal / 160), (width, height))
-    return from_linear(linear + scattering * (around * np.float32(2 / 3) - linear))
+    return from_linear(linear + scattering * (around * np.float32(0.4) - linear))

@@ -23,9 +23,12 @@ _TO_BYTE = np.rint(_encoded(np.arange(65536) / 65535.0) * 255.0).astype(np.uint8
 
 def to_linear(image: Image) -> np.ndarray:
     """uint8 sRGB -> float32 linear light in [0, 1], same shape."""
-    return _TO_LINEAR[image]
+    linear: np.ndarray = _TO_LINEAR[image]
+    return linear
 
 
 def from_linear(linear: np.ndarray) -> Image:
     """Linear light (clipped to [0, 1]) -> uint8 sRGB, same shape; undoes `to_linear` exactly."""
-    return _TO_BYTE[(np.clip(linear, 0.0, 1.0) * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)]
+    nearest = (np.clip(linear, 0.0, 1.0) * np.float32(65535.0) + np.float32(0.5)).astype(np.uint16)
+    image: Image = _TO_BYTE[nearest]
+    return image

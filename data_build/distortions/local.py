@@ -22,7 +22,7 @@ LOCAL: tuple[str, ...] = tuple(
 SHARE = (0.05, 0.40)
 """Bounds of a region's share of the picture."""
 
-_CLOSING = 9
+_GAP = 25
 _POINTS = 7
 
 
@@ -32,9 +32,9 @@ class LocalResult:
 
     Attributes:
         pixels: uint8 RGB (H, W, 3).
-        mask: bool (H, W), the damaged part: every pixel that changed, and the few unchanged ones between them (closer
-            than 5 px). Outside it `pixels` are those of the original. All False where the distortion changes nothing
-            in the region, as desaturation does to a grey wall.
+        mask: bool (H, W), the damaged part: every pixel that changed, and in the region what lies between them, such
+            as that between single dots of noise (gaps of less than 25 px). Outside it `pixels` are those of the
+            original. All False where the distortion changes nothing in the region, as desaturation does to a grey wall.
     """
 
     pixels: Image
@@ -59,25 +59,26 @@ def apply_local(name: str, image: Image, severity: float, rng: np.random.Generat
         )
     region_rng, distortion_rng = rng.spawn(2)
     distorted = apply(name, image, severity, distortion_rng)
-    weight = region(image.shape[0], image.shape[1], region_rng)[..., None]
+    weight = region(image.shape[:2], region_rng)[..., None]
     mixed = image + weight * (distorted.astype(np.float32) - image)
     pixels = np.asarray(np.rint(mixed), dtype=np.uint8)
     changed = (pixels != image).any(axis=-1)
-    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_CLOSING, _CLOSING))
-    closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, disk)
-    return LocalResult(pixels, (closed > 0) & (weight[..., 0] > 0) | changed)
+    closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((_GAP, _GAP), np.uint8))
+    # Closing leaves no changed pixel out and the region's support keeps all of them.
+    return LocalResult(pixels, (closed > 0) & (weight[..., 0] > 0))
 
 
-def region(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def region(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A random ellipse, rectangle, polygon or band with soft borders.
 
     Args:
-        height, width: of the picture in px.
+        shape: (height, width) of the picture in px.
         rng: of shape, place, size (a share of the picture drawn from `SHARE`) and turn.
 
     Returns:
         float32 (H, W) in [0, 1]: 1 inside, 0 outside. The share of the picture above a half lies within `SHARE`.
     """
+    height, width = shape
     share = rng.uniform(*SHARE)
     draw = (_ellipse, _rectangle, _polygon, _band)[rng.integers(4)]
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -108,10 +109,12 @@ def _rectangle(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.nda
 def _polygon(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Minus the largest distance along seven directions, each stretched in its own way: a convex polygon."""
     angles = 2 * np.pi * (np.arange(_POINTS) + rng.uniform(-0.3, 0.3, _POINTS)) / _POINTS
-    reach = rng.uniform(0.6, 1.4, _POINTS)
-    return -np.max([_turned(y, x, a)[0] / np.float32(r) for a, r in zip(angles, reach, strict=True)], axis=0)
+    reach = rng.uniform(0.6, 1.4, _POINTS).astype(np.float32)
+    farthest: np.ndarray = np.max([_turned(y, x, a)[0] / r for a, r in zip(angles, reach, strict=True)], axis=0)
+    return -farthest
 
 
 def _band(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Minus the distance to a line: a band from border to border."""
-    return -np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
+    away: np.ndarray = np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
+    return -away

@@ -71,18 +71,18 @@ def equal_count(image: Image, severity: float, rng: np.random.Generator) -> Imag
 
 
 def banding(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Smooth areas in steps of 8, 12, 16, 24, 32 of 255 (8 bits cut to 5 .. 3), texture kept, as in coded video.
+    """Smooth areas in steps of 8, 13, 19, 26, 32 of 255 (8 bits cut to 5 .. 3), texture kept, as in coded video.
 
     What varies by less than a step within 9 px loses its fine variation and is rounded to a step of luma and chroma;
     what varies more is kept, with a smooth transition.
     """
-    step = at(severity, (4, 8, 12, 16, 24, 32)) / 255.0
+    step = at(severity, (4, 8, 13, 19, 26, 32)) / 255.0
     ycc = cv2.cvtColor(to_unit(image), cv2.COLOR_RGB2YCrCb)
     even = cv2.GaussianBlur(ycc, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT_101)
     luma = ycc[..., 0]
     mean = cv2.blur(luma, (9, 9), borderType=cv2.BORDER_REFLECT_101)
     variance = np.maximum(cv2.blur(luma * luma, (9, 9), borderType=cv2.BORDER_REFLECT_101) - mean * mean, 0)
-    smooth = np.exp(-4 * variance / step**2)[..., None]
+    smooth = np.exp(-2 * variance / step**2)[..., None]
     # Chroma is rounded about its neutral value, so that grey stays grey.
     neutral = np.array([0.0, 0.5, 0.5], dtype=np.float32)
     stepped = np.rint((even - neutral) / step) * np.float32(step) + neutral

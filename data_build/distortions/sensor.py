@@ -13,13 +13,13 @@ _RANGE = 8192.0
 
 
 def low_light_noise(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Poisson-Gaussian noise of raw values, with 800, 300, 120, 50, 20 electrons at full scale.
+    """Poisson-Gaussian noise of raw values, with 1500, 600, 250, 100, 40 electrons at full scale.
 
     The linear picture is sampled through a Bayer pattern (RGGB); each value becomes a Poisson count of electrons plus
     a Gaussian read noise of 2 (Foi et al., 2008, eq. 1-3). What is noise in it is demosaicked bilinearly and added, so
     that the picture is otherwise as it was: grain is colored, two or three pixels wide, and strongest in the shadows.
     """
-    electrons = at(severity, (4000, 800, 300, 120, 50, 20))
+    electrons = at(severity, (6000, 1500, 600, 250, 100, 40))
     linear = to_linear(image)
     raw = linear[..., 1].copy()
     raw[0::2, 0::2] = linear[0::2, 0::2, 0]

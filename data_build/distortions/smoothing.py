@@ -11,10 +11,10 @@ from .ladder import Image, at, to_uint8, to_unit
 def oversmooth(image: Image, severity: float, rng: np.random.Generator) -> Image:
     """Guided filter with the picture as its own guide (He et al., 2013, eq. 5-8), channel by channel.
 
-    Radius 2, 3, 4, 6, 8 px; what spreads by less than .05, .08, .12, .17, .24 of full scale counts as texture.
+    Radius 2, 3, 4, 6, 8 px; what spreads by less than .03, .05, .075, .105, .14 of full scale counts as texture.
     """
     radius = round(at(severity, (1, 2, 3, 4, 6, 8)))
-    texture = at(severity, (0.02, 0.05, 0.08, 0.12, 0.17, 0.24)) ** 2
+    texture = at(severity, (0.015, 0.03, 0.05, 0.075, 0.105, 0.14)) ** 2
 
     def mean(x: np.ndarray) -> np.ndarray:
         return cv2.blur(x, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT_101)

@@ -12,12 +12,12 @@ from .ladder import Image, at
 _BLOCK = 16
 """Side of a macroblock in px, as JPEG with 4:2:0 chroma and the MPEG family code them."""
 
-_PACKET = 6
+_PACKET = 4
 """Macroblocks lost together."""
 
 
 def displaced_blocks(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """.04, .08, .15, .25, .4 of the packets of six macroblocks (16 px) damaged.
+    """.04, .08, .15, .25, .4 of the packets of four macroblocks (16 px) damaged.
 
     A damaged packet shows blocks of another place in the same rows, a flat color, or the rows above it repeated; the
     first two with an offset of brightness and color, as when the coder's running mean is lost.
@@ -51,14 +51,14 @@ _BANDS = 32
 
 
 def shifted_rows(image: Image, severity: float, rng: np.random.Generator) -> Image:
-    """Of 32 bands of rows .1, .18, .3, .45, .65 rolled sideways by up to 2, 4, 7, 11, 16 % of the width."""
-    share = at(severity, (0.06, 0.1, 0.18, 0.3, 0.45, 0.65))
-    reach = at(severity, (0.01, 0.02, 0.04, 0.07, 0.11, 0.16)) * image.shape[1]
+    """Of 32 bands of rows .12, .2, .3, .45, .65 rolled sideways by up to 3, 4.5, 7, 11, 16 % of the width."""
+    share = at(severity, (0.06, 0.12, 0.2, 0.3, 0.45, 0.65))
+    reach = at(severity, (0.01, 0.03, 0.045, 0.07, 0.11, 0.16)) * image.shape[1]
     height, width = image.shape[:2]
     ends = np.sort(rng.random(_BANDS - 1)) * height
     band = np.searchsorted(ends, np.arange(height), side="right")
-    slips = rng.random(_BANDS) < share
-    way = rng.uniform(-1, 1, _BANDS)
-    by = np.where(slips, np.sign(way) * np.ceil(np.abs(way) * reach), 0).astype(np.int64)
+    slipping = rng.permutation(_BANDS) < max(1, round(share * _BANDS))
+    way = rng.choice((-1, 1), _BANDS) * np.ceil(rng.uniform(0.4, 1, _BANDS) * reach)
+    by = np.where(slipping, way, 0).astype(np.int64)
     columns = (np.arange(width) - by[band][:, None]) % width
     return np.take_along_axis(image, columns[..., None], axis=1)

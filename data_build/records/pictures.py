@@ -150,8 +150,7 @@ def draw(
     if others:
         near = [other for other in severities if abs(other - severity) <= 1]
         drawn[_name(tally, others)] = tally.least("severity", near)
-    ordered = in_order(drawn) if others else list(drawn)
-    return tuple(Found(n, min(5.0, drawn[n] + float(rng.uniform(-0.4, 0.4)))) for n in ordered)
+    return tuple(Found(n, min(5.0, drawn[n] + float(rng.uniform(-0.4, 0.4)))) for n in in_order(drawn))
 
 
 def _name(tally: Tally, names: Sequence[str]) -> str:

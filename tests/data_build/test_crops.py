@@ -1,5 +1,6 @@
 """Synthetic training pictures: what is drawn how often, where regions come from, and that the labels fit."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from mllm_iqa.data_build.crops import (
     draw_region,
     draw_whole,
 )
-from mllm_iqa.data_build.distortions import DISTORTIONS, apply
+from mllm_iqa.data_build.distortions import DISTORTIONS, DQ495K, apply
 from mllm_iqa.data_build.severity import CLEAN_MOS, pseudo_mos
 
 from mllm_iqa.images import pad_to_multiple
@@ -72,7 +73,17 @@ def test_two_distortions_come_from_two_stages_in_order(draws: list[tuple[tuple[s
 
 
 def test_every_implementation_is_drawn(draws: list[tuple[tuple[str, float], ...]]) -> None:
-    assert {name for drawn in draws for name, _ in drawn} == set(DISTORTIONS)
+    assert {name for drawn in draws for name, _ in drawn} == set(DQ495K)
+
+
+def test_the_bank_of_the_shipped_model_is_drawn_as_it_was() -> None:
+    # Taken before there were other distortions than DQ-495K's and a table of compatible pairs: same seed, same bank.
+    rng = np.random.default_rng(7)
+    digest = hashlib.sha256()
+    for _ in range(3000):
+        digest.update(repr(draw_distortions(rng)).encode())
+    digest.update(str(rng.integers(2**32)).encode())
+    assert digest.hexdigest() == "f1afcf3e0d2ec6edcab32564df6c6864c305cae5fffbcdc6158a67cc0505e772"
 
 
 def test_blur_and_noise_are_drawn_twice_as_often(draws: list[tuple[tuple[str, float], ...]]) -> None:

@@ -113,3 +113,4 @@ def test_help_tells_what_the_commands_are(capsys: pytest.CaptureFixture[str]) ->
     assert "bank" in out
     assert "build" in out
     assert "heldout" in out
+    assert "preview" in out

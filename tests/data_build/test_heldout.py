@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from mllm_iqa.data_build.distortions import DISTORTIONS
+from mllm_iqa.data_build.distortions import DISTORTIONS, DQ495K
 from mllm_iqa.data_build.heldout import HEIGHT, SCHEMA, WIDTH, write_heldout
 from mllm_iqa.data_build.sources import read_rgb
 
@@ -49,7 +49,7 @@ def test_every_family_has_as_many_ladders_as_asked_for(rows: list[dict[str, Any]
 def test_the_implementations_of_a_family_take_turns(rows: list[dict[str, Any]]) -> None:
     used = {f: {r["distortion"] for r in rows if r["family"] == f} for f in FAMILIES}
     for family, names in used.items():
-        there = [d.name for d in DISTORTIONS.values() if d.family == family]
+        there = [name for name in DQ495K if DISTORTIONS[name].family == family]
         assert names == set(there[:PER_FAMILY])
 
 
