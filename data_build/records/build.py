@@ -94,7 +94,8 @@ def shards(gathered: Gathered, plan: RecordsPlan) -> list[Shard]:
     Raises:
         DataError: no material for training records.
     """
-    counts: dict[RecordSplit, int] = {split: plan.count // _HELD_OUT_SHARE for split in ("val", "test")}
+    held_out = plan.count // _HELD_OUT_SHARE
+    counts: dict[RecordSplit, int] = {"val": held_out, "test": held_out}
     counts = {split: count for split, count in counts.items() if askable(gathered.splits[split])}
     counts["train"] = plan.count - sum(counts.values())
     if not askable(gathered.splits["train"]):

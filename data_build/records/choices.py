@@ -19,7 +19,7 @@ from .look_alikes import absent_families
 from .pictures import Picture
 from .presence import presence_of
 from .regions import PARTS
-from .schema import Answer
+from .schema import LENGTHS, Answer
 from .tally import Tally
 from .words import Words
 
@@ -67,7 +67,7 @@ def distortion_choice(picture: Picture, words: Words, tally: Tally) -> Asked:
     name = "distortion_choice.v1"
     prompt = words.prompt(name)
     options = _kinds(picture, words, tally)
-    length = tally.least("length of distortion_choice", ("short", "long"))
+    length = tally.least("length of distortion_choice", LENGTHS)
     question = words.question(name, options=words.listed(options.shown, joint="or"))
     right = options.shown[options.right]
     if length == "short":

@@ -25,6 +25,10 @@ _HELD_OUT_PERCENT = 6
 """Share of the groups that goes to val, and to test where nothing else says what test is."""
 
 
+_KEPT_BEFORE: dict[RecordSplit, tuple[RecordSplit, ...]] = {"val": ("test",), "train": ("test", "val")}
+"""The splits whose pictures stay where a near-duplicate stands in this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clean:
     """An undistorted photograph."""
@@ -165,9 +169,9 @@ def _without_near_duplicates(pool: _Pool, workers: int) -> set[str]:
         if found is not None:
             by_split[pool.split_of[group]].append((group, found))
     kept = set(pool.split_of)
-    for loser, winners in (("val", ("test",)), ("train", ("test", "val"))):
+    for loser in _KEPT_BEFORE:
         mine = by_split[loser]
-        for winner in winners:
+        for winner in _KEPT_BEFORE[loser]:
             theirs = [pair for pair in by_split[winner] if pair[0] in kept]
             for near in near_pairs([f for _, f in mine], [f for _, f in theirs]):
                 kept.discard(mine[near.first][0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .asked import Asked, findings_of
 from .look_alikes import absent_families
 from .pictures import Found, Picture
-from .schema import Answer
+from .schema import LENGTHS, Answer
 from .tally import Tally
 from .words import Words
 
@@ -38,7 +38,7 @@ def presence(picture: Picture, words: Words, tally: Tally) -> Asked:
     yes = asked.found is not None
     family = words.family(asked.family)
     question = words.question("presence.v2", family=family)
-    length = tally.least(("length of presence", yes), ("short", "long"))
+    length = tally.least(("length of presence", yes), LENGTHS)
     if length == "short":
         question, reply = words.short(question), words.prompt("short.v1").phrase("yes" if yes else "no")
     elif asked.found is not None:

@@ -14,7 +14,7 @@ from ..distortions import DISTORTIONS
 from . import choices, explained, presence, single
 from .asked import Asked
 from .material import Clean, Material
-from .mix import Scene, askable, quotas
+from .mix import askable, quotas
 from .photo_scenes import PhotoScenes
 from .pictures import Picture, believable, distorted, distorted_in_part, draw, scored_names, undistorted
 from .schema import RECORD_SPLITS, Record, RecordSplit
@@ -76,7 +76,7 @@ class _Maker:
     def all(self) -> Iterator[Asked]:
         """Every record; photographs come last, as they fill up the levels that synthetic pictures left rare."""
         questions = askable(self._material)
-        names: dict[Scene, list[str]] = {question.scene: [] for question in questions}
+        names: dict[str, list[str]] = {question.scene: [] for question in questions}
         for question, count in zip(questions, quotas(questions, self._shard.count), strict=True):
             names[question.scene] += [question.name] * count
         for scene in ("graded", "named", "two", "part"):

@@ -35,6 +35,8 @@ RecordSplit: TypeAlias = Literal["train", "val", "test"]
 RECORD_SPLITS: tuple[RecordSplit, ...] = ("train", "val", "test")
 
 Length: TypeAlias = Literal["short", "long"]
+LENGTHS: tuple[Length, ...] = ("short", "long")
+
 Winner: TypeAlias = Literal["a", "b", "tie"]
 Policy: TypeAlias = Literal["raters", "assumed std", "two levels", "pseudo", "preference", "drawn", ""]
 """Where a soft label comes from.

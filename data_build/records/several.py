@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..instructions import SAME_WITHIN, comparison_label
 from .asked import Asked, findings_of, scored
 from .pictures import Picture
-from .schema import Answer, Policy, Winner
+from .schema import LENGTHS, Answer, Policy, Winner
 from .tally import Tally
 from .words import Words
 
@@ -86,7 +86,7 @@ def _compared(
 ) -> Asked:
     name = "compare.v1" if reference is None else "compare_reference.v1"
     prompt, short = words.prompt(name), words.prompt("short.v1")
-    length = tally.least(("length of compare", winner), ("short", "long"))
+    length = tally.least(("length of compare", winner), LENGTHS)
     sides = tuple(_SIDES.values())
     if length == "short":
         question, before, after = words.short(words.pick(short.wordings(f"{prompt.task}/question"))), "", ""

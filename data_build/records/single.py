@@ -8,11 +8,9 @@ from mllm_iqa.levels import SEVERITIES
 
 from .asked import Asked, findings_of, level_label, scored, spoken_level
 from .pictures import Found, Picture
-from .schema import Answer, Length
+from .schema import LENGTHS, Answer, Length
 from .tally import Tally
 from .words import Words, level_candidates
-
-LENGTHS: tuple[Length, ...] = ("short", "long")
 
 
 def rate(picture: Picture, words: Words, tally: Tally, *, reference: Picture | None = None) -> Asked:
