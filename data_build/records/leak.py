@@ -7,6 +7,7 @@ The rules, each enough by itself:
   most `NEAR_BITS` bits: re-encoded, resized, mirrored and mildly distorted copies.
 - burst: two photographs whose names differ in a number alone, by at most `BURST_NUMBERS`, and whose hashes differ in at
   most `BURST_BITS` bits: frames of one scene.
+Frames between which the camera moved are as far apart as strangers and are found by their group alone.
 Pictures so flat that their hash is chance are compared by name alone. Strongly distorted copies are found by their
 group or source, which records carry, not by their hash.
 """
