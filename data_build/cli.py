@@ -1,4 +1,4 @@
-"""`mllm-iqa data build`, `heldout`, `read`, `preview`: the training bank, a test set, public sets, a contact sheet."""
+"""`mllm-iqa data`: the bank, a test set, public sets as records, instruction records, a contact sheet."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from .preview import chosen, contact_sheet
 from .readers import READERS, Reading, describe
 from .readers import read as read_archive
 from .readers.records_file import write_parquet
+from .records import commands
 from .scenes import build_scenes
 
 _PROBLEMS_SHOWN = 20
@@ -35,8 +36,11 @@ def _data() -> None:
     """Make training and test data."""
 
 
+app.command()(commands.build)
+
+
 @app.command()
-def build(
+def bank(
     out: Annotated[Path, typer.Argument(help="Folder to write to; what is already there is kept.")],
     biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
     bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
@@ -146,6 +150,11 @@ def preview(
     with replaced_at_end(out) as file:
         PIL.Image.fromarray(sheet).save(file, "PNG")
     print(out)
+
+
+app.command()(commands.export)
+app.command("import")(commands.import_json)
+app.command()(commands.leak)
 
 
 def main(argv: list[str]) -> int:

@@ -27,13 +27,14 @@ _HASH_BITS_APART = 6
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """One photograph: where it lies, its human MOS on 1..5 (None = unknown), its data set, subset and split."""
+    """One photograph: where it lies, its human MOS on 1..5 (None = unknown), its data set, subset, split and group."""
 
     path: Path
     mos: float | None
     dataset: str
     subset: str
     split: Split
+    group: str = ""
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -95,7 +96,12 @@ def read_biq2021(root: Path, *, val_percent: int = 12) -> list[Photo]:
     groups = _groups([Path(row["image"]).name for row in rows], hashes)
     return [
         Photo(
-            root / row["image"], 1 + 4 * float(row["mos_0to1"]), "biq2021", row["subset"], _split_of(group, val_percent)
+            root / row["image"],
+            1 + 4 * float(row["mos_0to1"]),
+            "biq2021",
+            row["subset"],
+            _split_of(group, val_percent),
+            group,
         )
         for row, group in zip(rows, groups, strict=True)
     ]
@@ -106,7 +112,7 @@ def read_bsds500(root: Path, *, val_percent: int = 20) -> list[Photo]:
     paths = sorted(root.glob("*.jpg"))
     if not paths:
         raise DataError(f"{root}: no .jpg files; expected the BSDS500 photographs")
-    return [Photo(path, None, "bsds500", "", _split_of(path.stem, val_percent)) for path in paths]
+    return [Photo(path, None, "bsds500", "", _split_of(path.stem, val_percent), path.stem) for path in paths]
 
 
 def clean_sources(photos: list[Photo]) -> list[Photo]:

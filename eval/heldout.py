@@ -38,7 +38,7 @@ def synthetic_items(path: Path) -> list[dict[str, Any]]:
 def photo_items(table: Path) -> list[dict[str, Any]]:
     """Validation photographs of a bank's table with their human MOS."""
     if not table.is_file():
-        raise DataError(f"{table}: not found; `mllm-iqa data build` writes it")
+        raise DataError(f"{table}: not found; `mllm-iqa data bank` writes it")
     return [row for row in pq.read_table(table).to_pylist() if row["split"] == "val"]
 
 

@@ -1,7 +1,8 @@
 """Prompt files: every word said to or expected from a model, versioned under `prompts/`.
 
 A file `prompts/<task>.v<N>.yaml` holds the questions, the answer prefix at whose end a word is read, and named
-phrases. A released version is never edited; a new wording is a new file.
+phrases, in English; `prompts/<task>.v<N>.<language>.yaml` says the same in another language. A released version is
+never edited; a new wording is a new file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import PromptError
 
 LANGUAGES: tuple[str, ...] = ("en",)
-"""Languages that have prompt files."""
+"""Languages the assistant asks and answers in."""
+
+WRITTEN_LANGUAGES: tuple[str, ...] = ("en", "zh")
+"""Languages that have prompt files; instruction records are written in all of them."""
 
 
 class Prompt(BaseModel):
@@ -68,23 +72,33 @@ def load_prompt(name: str, language: str = "en") -> Prompt:
     Raises:
         PromptError: no such prompt, a language without prompt files, or a file that breaks the format.
     """
-    if language not in LANGUAGES:
-        raise PromptError(f"no prompts in language {language!r}; available: {', '.join(LANGUAGES)}")
-    resource = files("mllm_iqa.prompts") / f"{name}.yaml"
+    if language not in WRITTEN_LANGUAGES:
+        raise PromptError(f"no prompts in language {language!r}; available: {', '.join(WRITTEN_LANGUAGES)}")
+    file = f"{name}{_ending(language)}"
+    resource = files("mllm_iqa.prompts") / file
     if not resource.is_file():
-        raise PromptError(f"no prompt named {name!r}; available: {', '.join(prompt_names())}")
+        raise PromptError(f"no prompt named {name!r}; available: {', '.join(prompt_names(language))}")
     try:
         prompt = Prompt.model_validate(yaml.safe_load(resource.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError) as error:
-        raise PromptError(f"prompt file {name}.yaml: {error}") from error
+        raise PromptError(f"prompt file {file}: {error}") from error
     if prompt.name != name:
-        raise PromptError(f"prompt file {name}.yaml calls itself {prompt.name}")
+        raise PromptError(f"prompt file {file} calls itself {prompt.name}")
+    if prompt.language != language:
+        raise PromptError(f"prompt file {file} says that its language is {prompt.language!r}")
     return prompt
 
 
-def prompt_names() -> list[str]:
-    """Names of all prompt files, sorted."""
-    return sorted(f.name.removesuffix(".yaml") for f in files("mllm_iqa.prompts").iterdir() if f.name.endswith(".yaml"))
+def _ending(language: str) -> str:
+    return ".yaml" if language == "en" else f".{language}.yaml"
+
+
+def prompt_names(language: str = "en") -> list[str]:
+    """Names of all prompt files of a language, sorted."""
+    ending = _ending(language)
+    others = tuple(_ending(other) for other in WRITTEN_LANGUAGES if len(_ending(other)) > len(ending))
+    names = [file.name for file in files("mllm_iqa.prompts").iterdir()]
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.endswith(others))
 
 
 def effect_key(kind: str, severity: int) -> str:

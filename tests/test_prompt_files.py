@@ -1,5 +1,6 @@
 """Prompt files: each one loads and says what it is, errors name what there is, and no sentence gives itself away."""
 
+import re
 import string
 from itertools import chain
 from pathlib import Path
@@ -10,32 +11,68 @@ from pydantic import ValidationError
 import mllm_iqa.prompt_files as prompt_files
 from mllm_iqa.errors import PromptError
 from mllm_iqa.levels import LEVELS, SEVERITIES
-from mllm_iqa.prompt_files import LANGUAGES, Prompt, findings_text, load_prompt, prompt_names
+from mllm_iqa.prompt_files import WRITTEN_LANGUAGES, Prompt, findings_text, load_prompt, prompt_names
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILIES, FURTHER_KINDS, KINDS
 
-# Fields a template may have; `Assistant` and `data_build.instructions` fill them.
+FILES = [(name, language) for language in WRITTEN_LANGUAGES for name in prompt_names(language)]
+
+# Fields a template may have; `Assistant`, `data_build.instructions` and `data_build.records` fill them.
 FIELDS = {"level", "kind", "severity", "findings", "finding", "family", "appearance", "brightness", "contrast", "color"}
+FIELDS |= {"sentence", "question", "options", "option", "letter", "first", "second", "region", "box", "count", "items"}
+FIELDS |= {"number", "kinds", "severities", "effects"}
+
+
+def fields_of(text: str) -> list[str]:
+    return sorted(field for _, field, _, _ in string.Formatter().parse(text) if field is not None)
+
+
+@pytest.mark.parametrize("name", prompt_names("zh"))
+def test_every_language_has_the_same_phrases_with_the_same_fields(name: str) -> None:
+    english, chinese = load_prompt(name), load_prompt(name, "zh")
+    assert (english.task, english.version, english.images) == (chinese.task, chinese.version, chinese.images)
+    assert set(english.phrases) == set(chinese.phrases)
+    for key, wordings in english.phrases.items():
+        fields = {field for wording in wordings for field in fields_of(wording)}
+        assert {field for wording in chinese.wordings(key) for field in fields_of(wording)} == fields, key
+
+
+@pytest.mark.parametrize("name", prompt_names("zh"))
+def test_chinese_files_are_written_in_chinese(name: str) -> None:
+    prompt = load_prompt(name, "zh")
+    for text in [*prompt.questions, *chain(*prompt.phrases.values())]:
+        words = "".join(part for part, *_ in string.Formatter().parse(text))
+        words = re.sub(r"\[.*?\]", "", words)  # the form of a box is the same in every language
+        assert not set(words.replace("WebP", "")) & set(string.ascii_lowercase), text
+        assert not set(words) & set(",;?!()"), f"a half-width mark in {text}"
 
 
 def test_every_task_has_a_file() -> None:
-    names = "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 effects.v2"
-    assert " ".join(prompt_names()) == f"{names} presence.v1 rate.v1 rate_reference.v1 reason.v1"
+    # Those that the assistant and nano use, then those that only instruction records use.
+    names = "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 presence.v1 rate.v1"
+    records = "effects.v2 presence.v2 rate.v2 vocabulary.v1 short.v1 distortion_one.v1 distortion_two.v1"
+    records += (
+        " distortion_choice.v1 severity.v1 where.v1 assess.v1 assess_reference.v1 rank.v1 steps.v1 choice.v1 refusal.v1"
+    )
+    assert set(prompt_names()) == {*names.split(), "rate_reference.v1", "reason.v1", *records.split()}
+    # What records do not use has no Chinese: off-topic questions, and what newer versions replace.
+    assert set(prompt_names()) - set(prompt_names("zh")) == {"chat.v1", "effects.v1", "presence.v1", "rate.v1"}
+    assert set(prompt_names("zh")) <= set(prompt_names())
 
 
-@pytest.mark.parametrize("name", prompt_names())
-def test_every_file_loads_and_calls_itself_by_its_name(name: str) -> None:
-    prompt = load_prompt(name)
+@pytest.mark.parametrize(("name", "language"), FILES)
+def test_every_file_loads_and_calls_itself_by_its_name(name: str, language: str) -> None:
+    prompt = load_prompt(name, language)
     assert prompt.name == name == f"{prompt.task}.v{prompt.version}"
-    assert prompt.language in LANGUAGES
-    assert 1 <= prompt.images <= 3
+    assert prompt.language == language
+    assert 1 <= prompt.images <= 5
     assert prompt.question == prompt.questions[0]
     assert len(set(prompt.questions)) == len(prompt.questions)
 
 
-@pytest.mark.parametrize("name", prompt_names())
-def test_every_wording_can_be_filled_in(name: str) -> None:
-    prompt = load_prompt(name)
+@pytest.mark.parametrize(("name", "language"), FILES)
+def test_every_wording_can_be_filled_in(name: str, language: str) -> None:
+    prompt = load_prompt(name, language)
     for text in [*prompt.questions, prompt.answer_prefix, *chain(*prompt.phrases.values())]:
         assert text == text.rstrip()  # a space belongs to the word after it
         assert {field for _, field, _, _ in string.Formatter().parse(text) if field is not None} <= FIELDS
@@ -77,7 +114,7 @@ def test_an_unknown_phrase_names_those_there_are() -> None:
 
 
 def test_an_unknown_language_names_those_there_are() -> None:
-    with pytest.raises(PromptError, match="no prompts in language 'tlh'; available: en"):
+    with pytest.raises(PromptError, match="no prompts in language 'tlh'; available: en, zh"):
         load_prompt("rate.v1", "tlh")
 
 

@@ -21,7 +21,8 @@ COMMANDS = [
     for line in text.splitlines()
     if line.startswith("$ mllm-iqa")
 ]
-NEEDS_DATA = ("data build", "data heldout", "eval heldout", "eval speed", "train")
+NEEDS_DATA = ("data bank", "data build", "data leak", "data export", "data heldout", "eval heldout", "eval speed")
+NEEDS_DATA += ("train",)
 
 
 def test_readme_has_commands_and_python() -> None:

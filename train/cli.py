@@ -27,7 +27,7 @@ def train(
     missing = [str(plan.bank / name) for name in missing_from(plan.bank, mix)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise DataError(f"{recipe}: not found: {', '.join(missing[:3])}{more} (`mllm-iqa data build` writes the bank)")
+        raise DataError(f"{recipe}: not found: {', '.join(missing[:3])}{more} (`mllm-iqa data bank` writes the bank)")
     if plan.start is None and not plan.teacher.is_file():
         raise DataError(f"{recipe}: the teacher's weights are not at {plan.teacher}")
     if plan.start is not None and not (plan.start / "config.json").is_file():

@@ -68,7 +68,7 @@ class CropShards:
     def __init__(self, bank: Path, split: str, size: str, *, with_references: bool = False) -> None:
         self.paths = sorted(bank.glob(f"{split}-{size}-*.parquet"))
         if not self.paths:
-            raise DataError(f"{bank}: no {split} shards of {size}; run `mllm-iqa data build` first")
+            raise DataError(f"{bank}: no {split} shards of {size}; run `mllm-iqa data bank` first")
         rows: int = pq.read_metadata(self.paths[0]).num_rows
         self.with_references = with_references
         self.per_shard = rows if with_references else rows // 4 * 3
@@ -88,7 +88,7 @@ class CropShards:
 
 
 def plan_of(bank: Path) -> str:
-    """What the bank's files were made from, as `mllm-iqa data build` noted it; "" where it noted nothing."""
+    """What the bank's files were made from, as `mllm-iqa data bank` noted it; "" where it noted nothing."""
     path = bank / "plan.json"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
@@ -97,7 +97,7 @@ def read_photos(bank: Path, split: str | None) -> list[Photo]:
     """Photographs of a split (None = all) from the bank's table; a missing picture raises, named."""
     table = bank / "photos.parquet"
     if not table.is_file():
-        raise DataError(f"{table}: not found; run `mllm-iqa data build` first")
+        raise DataError(f"{table}: not found; run `mllm-iqa data bank` first")
     rows = [row for row in pq.read_table(table).to_pylist() if split in (None, row["split"])]
     missing = [row["path"] for row in rows if not Path(row["path"]).is_file()]
     if missing:

@@ -100,7 +100,7 @@ def render(question: str, images: int, tokens_per_image: int, history: Sequence[
 @lru_cache(maxsize=16)  # as many as shards are in use at a time
 def _scenes(path: Path) -> list[tuple[list[int], list[dict[str, Any]]]]:
     if not path.is_file():
-        raise DataError(f"{path}: not found; run `mllm-iqa data build` first")
+        raise DataError(f"{path}: not found; run `mllm-iqa data bank` first")
     return [(row["images"], json.loads(row["conversations"])) for row in pq.read_table(path).to_pylist()]
 
 
@@ -236,7 +236,7 @@ class Scenes:
     """Endless, reproducible batches of scenes of one kind: synthetic pictures of one size, or views of photographs.
 
     Args:
-        bank: folder written by `mllm-iqa data build`.
+        bank: folder written by `mllm-iqa data bank`.
         what: "synthetic", "whole photos" or "native crops".
         size: of the pictures, as in a shard's name: "96px", or "352x512px" (height first).
         per_batch: scenes per batch.
@@ -309,7 +309,7 @@ def instruct(
 
     Args:
         model: a `Qwen3VLForConditionalGeneration` of `build_nano`'s architecture.
-        bank: folder written by `mllm-iqa data build`.
+        bank: folder written by `mllm-iqa data bank`.
         tokenizer: of the model.
         folder: of this stage's log and resumable state.
         plan: optimiser settings.

@@ -141,7 +141,7 @@ def pretrain(bank: Path, teacher_weights: Path, folder: Path, plan: LoopPlan, *,
     """Run the stage; returns its checkpoint. Batches cycle through `MIX` in proportion to its shares.
 
     Args:
-        bank: folder written by `mllm-iqa data build`.
+        bank: folder written by `mllm-iqa data bank`.
         teacher_weights: MobileNetV1 weights (.npz).
         folder: of this stage's log and checkpoint; a run found there is resumed.
         plan: optimiser settings.

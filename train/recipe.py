@@ -35,7 +35,7 @@ class Recipe(BaseModel):
 
     Attributes:
         name, version: of the checkpoint that comes out.
-        bank: folder written by `mllm-iqa data build`.
+        bank: folder written by `mllm-iqa data bank`.
         teacher: MobileNetV1 weights (.npz) whose features are distilled in stage 1.
         output: folder of logs, resumable states and the finished checkpoint.
         seed: of weights and batches; threads: of the CPU, 0 = as many as torch takes by itself.

@@ -17,7 +17,8 @@ def _stretch(image: Image, factor: float) -> Image:
     """Map x to 1 / (1 + (mean / x)^factor): a sigmoid through 0.5 at the mean."""
     x = to_unit(image)
     mean = max(float(x.mean()), 1e-3)
-    return to_uint8(1.0 / (1.0 + np.power(mean / np.maximum(x, 1e-4), factor)))
+    with np.errstate(over="ignore"):  # black in a bright picture: 1 / (1 + inf) is the 0 it should be
+        return to_uint8(1.0 / (1.0 + np.power(mean / np.maximum(x, 1e-4), factor)))
 
 
 def strengthen_scale(image: Image, severity: float, rng: np.random.Generator) -> Image:

@@ -17,13 +17,13 @@ def given(photo_folders: dict[str, Path]) -> list[str]:
     return [part for name, folder in photo_folders.items() for part in (f"--{name}", str(folder))]
 
 
-def test_build_writes_the_bank_and_its_scenes_and_a_second_time_keeps_them(
+def test_bank_writes_the_bank_and_its_scenes_and_a_second_time_keeps_them(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # 500 groups take too long for a test.
     monkeypatch.setattr(data_cli, "BankPlan", partial(BankPlan, groups_per_shard=2, whole_groups_per_shard=3))
     out = tmp_path / "bank"
-    command = ["data", "build", str(out), *given, "--shards", "32:2,48:1,64x32:1", "--workers", "1", "--seed", "5"]
+    command = ["data", "bank", str(out), *given, "--shards", "32:2,48:1,64x32:1", "--workers", "1", "--seed", "5"]
     assert main(command) == 0
     assert capsys.readouterr() == (f"{out}\n", "")
     shards = {
@@ -72,7 +72,7 @@ def test_heldout_writes_one_file(given: list[str], tmp_path: Path, capsys: pytes
 def test_shards_that_are_no_pairs_are_refused(
     shards: str, given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["data", "build", str(tmp_path / "bank"), *given, "--shards", shards]) == 2
+    assert main(["data", "bank", str(tmp_path / "bank"), *given, "--shards", shards]) == 2
     err = capsys.readouterr().err
     assert err == f"mllm-iqa: error: --shards must be size:shards pairs such as 96:80,352x512:8, got {shards!r}\n"
     assert not (tmp_path / "bank").exists()
@@ -81,11 +81,11 @@ def test_shards_that_are_no_pairs_are_refused(
 def test_sides_a_model_would_have_to_pad_are_refused(
     given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["data", "build", str(tmp_path / "bank"), *given, "--shards", "64:1,320x481:2"]) == 2
+    assert main(["data", "bank", str(tmp_path / "bank"), *given, "--shards", "64:1,320x481:2"]) == 2
     assert "must be multiples of 32, got 320x481" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["build", "heldout"])
+@pytest.mark.parametrize("command", ["bank", "heldout"])
 def test_a_missing_folder_is_named_in_one_line(
     command: str, photo_folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +97,7 @@ def test_a_missing_folder_is_named_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["build", "out"], ["heldout", "out", "--per-family", "0"], ["biuld"], ["build", "out", "--sede", "1"]]
+    "arguments", [["bank", "out"], ["heldout", "out", "--per-family", "0"], ["biuld"], ["bank", "out", "--sede", "1"]]
 )
 def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", *arguments]) == 2
@@ -110,6 +110,7 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
 def test_help_tells_what_the_commands_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "--help"]) == 0
     out = capsys.readouterr().out
+    assert "bank" in out
     assert "build" in out
     assert "heldout" in out
     assert "preview" in out

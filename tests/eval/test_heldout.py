@@ -422,7 +422,7 @@ def test_a_photograph_that_is_gone_is_a_row_with_its_error(data: dict[str, Path]
 def test_missing_files_are_named_with_the_command(data: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.parquet: not found; `mllm-iqa data heldout` writes it"):
         synthetic_items(tmp_path / "absent.parquet")
-    with pytest.raises(DataError, match=r"absent\.parquet: not found; `mllm-iqa data build` writes it"):
+    with pytest.raises(DataError, match=r"absent\.parquet: not found; `mllm-iqa data bank` writes it"):
         photo_items(tmp_path / "absent.parquet")
 
 

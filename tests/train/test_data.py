@@ -83,7 +83,7 @@ def test_a_batch_depends_on_its_number_alone(bank: Path) -> None:
 
 @pytest.mark.parametrize(("split", "size"), [("val", SIZE), ("train", "96px"), ("train", "32x32px")])
 def test_shards_that_are_not_there_are_named_with_the_command(bank: Path, split: str, size: str) -> None:
-    with pytest.raises(DataError, match=rf"no {split} shards of {size}; run `mllm-iqa data build`"):
+    with pytest.raises(DataError, match=rf"no {split} shards of {size}; run `mllm-iqa data bank`"):
         CropShards(bank, split, size)
 
 
@@ -120,7 +120,7 @@ def test_photographs_of_a_split_are_read(tmp_path: Path, photos: list[Photo]) ->
 
 
 def test_a_bank_without_a_table_is_refused_with_the_command(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"photos\.parquet: not found; run `mllm-iqa data build`"):
+    with pytest.raises(DataError, match=r"photos\.parquet: not found; run `mllm-iqa data bank`"):
         read_photos(tmp_path, "train")
 
 

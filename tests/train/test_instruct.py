@@ -451,7 +451,7 @@ def test_photographs_of_a_batch_carry_their_own_mos(tiny_bank: Path, nano_tokeni
 
 def test_a_bank_without_scenes_is_refused_with_the_command(tiny_bank: Path, tmp_path: Path) -> None:
     (tmp_path / "train-96px-0000.parquet").symlink_to(tiny_bank / "train-96px-0000.parquet")
-    with pytest.raises(DataError, match=r"instruct-train-96px-0000\.parquet: not found; run `mllm-iqa data build`"):
+    with pytest.raises(DataError, match=r"instruct-train-96px-0000\.parquet: not found; run `mllm-iqa data bank`"):
         Scenes(tmp_path, "synthetic", "96px", 2, 0)
 
 

@@ -128,7 +128,7 @@ def test_a_missing_bank_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"mllm-iqa: error: {path}: not found: {tmp_path}/bank/instruct-train-photos.parquet, ")
-    assert err.endswith(" more (`mllm-iqa data build` writes the bank)\n")
+    assert err.endswith(" more (`mllm-iqa data bank` writes the bank)\n")
     assert not (tmp_path / "out").exists()
 
 
