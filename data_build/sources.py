@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from mllm_iqa.errors import DataError
+from mllm_iqa.images import load_image
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -38,11 +39,8 @@ class Photo:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Decode a photograph to uint8 RGB (H, W, 3); a DataError names a file that cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: missing or not a readable image")
-    return np.ascontiguousarray(image[..., ::-1])
+    """A photograph as a model's intake sees it: uint8 RGB (H, W, 3); an ImageError names a file that cannot be read."""
+    return load_image(path).pixels
 
 
 def perceptual_hash(image: np.ndarray) -> int:
@@ -82,7 +80,8 @@ def read_biq2021(root: Path, *, val_percent: int = 12) -> list[Photo]:
     where two pictures' perceptual hashes lie within 6 bits; groups are split by a hash of their name.
 
     Raises:
-        DataError: no labels.csv, a score outside [0, 1], or a picture that cannot be read, named.
+        DataError: no labels.csv, or a score outside [0, 1].
+        ImageError: a picture that cannot be read, named.
     """
     labels = root / "labels.csv"
     if not labels.is_file():
