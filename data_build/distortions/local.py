@@ -83,11 +83,10 @@ def region(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     draw = (_ellipse, _rectangle, _polygon, _band)[rng.integers(4)]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     middle = rng.uniform(0.25, 0.75, 2) * (height, width)
-    inside = draw(y - np.float32(middle[0]), x - np.float32(middle[1]), rng)
-    # `inside` falls with the distance to the middle, in px: cut it at the level that leaves the share asked for.
-    level = float(np.quantile(inside, 1 - share))
+    distance = draw(y - np.float32(middle[0]), x - np.float32(middle[1]), rng)
+    edge = float(np.quantile(distance, share))  # within which lies the share asked for
     softness = max(1.0, 0.02 * float(np.hypot(height, width)))
-    return np.asarray(np.clip((inside - level) / softness + 0.5, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip((edge - distance) / softness + 0.5, 0, 1), dtype=np.float32)
 
 
 def _turned(y: np.ndarray, x: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
@@ -95,26 +94,27 @@ def _turned(y: np.ndarray, x: np.ndarray, angle: float) -> tuple[np.ndarray, np.
     return y * cos - x * sin, y * sin + x * cos
 
 
+# Distances in px from (0, 0) at coordinates (y, x), (H, W) each: their contours are the shapes.
+
+
 def _ellipse(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Minus the distance, one axis up to 2.5 times the other."""
+    """Turned, one axis up to 2.5 times the other."""
     y, x = _turned(y, x, rng.uniform(0, np.pi))
-    return -np.hypot(y * np.float32(rng.uniform(1, 2.5)), x)
+    return np.asarray(np.hypot(y * np.float32(rng.uniform(1, 2.5)), x))
 
 
 def _rectangle(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Minus the larger of the two distances, upright."""
-    return -np.maximum(np.abs(y) * np.float32(rng.uniform(0.5, 2)), np.abs(x))
+    """Upright, one side up to twice the other."""
+    return np.asarray(np.maximum(np.abs(y) * np.float32(rng.uniform(0.5, 2)), np.abs(x)))
 
 
 def _polygon(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Minus the largest distance along seven directions, each stretched in its own way: a convex polygon."""
+    """The largest distance along seven directions, each stretched in its own way: convex, of up to seven corners."""
     angles = 2 * np.pi * (np.arange(_POINTS) + rng.uniform(-0.3, 0.3, _POINTS)) / _POINTS
     reach = rng.uniform(0.6, 1.4, _POINTS).astype(np.float32)
-    farthest: np.ndarray = np.max([_turned(y, x, a)[0] / r for a, r in zip(angles, reach, strict=True)], axis=0)
-    return -farthest
+    return np.asarray(np.max([_turned(y, x, a)[0] / r for a, r in zip(angles, reach, strict=True)], axis=0))
 
 
 def _band(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Minus the distance to a line: a band from border to border."""
-    away: np.ndarray = np.abs(_turned(y, x, rng.uniform(0, np.pi))[0])
-    return -away
+    """From a line: a band from border to border."""
+    return np.asarray(np.abs(_turned(y, x, rng.uniform(0, np.pi))[0]))
