@@ -20,7 +20,7 @@ FILES = [(name, language) for language in WRITTEN_LANGUAGES for name in prompt_n
 # Fields a template may have; `Assistant`, `data_build.instructions` and `data_build.records` fill them.
 FIELDS = {"level", "kind", "severity", "findings", "finding", "family", "appearance", "brightness", "contrast", "color"}
 FIELDS |= {"sentence", "question", "options", "option", "letter", "first", "second", "region", "box", "count", "items"}
-FIELDS |= {"number", "kinds", "severities", "effects"}
+FIELDS |= {"number", "kinds", "severities", "effects", "before", "item"}
 
 
 def fields_of(text: str) -> list[str]:

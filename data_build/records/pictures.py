@@ -141,7 +141,7 @@ def draw(
     """
     if count == 0:
         return ()
-    name, others = _name(tally, names), []
+    name, others = _name(tally, names), list[str]()
     while count == 2 and not others:
         others = [other for other in names if compatible(name, other)]
         name = name if others else _name(tally, names)
@@ -186,7 +186,7 @@ overexposed picture. By eye, on pictures of both sides of each bound."""
 def believable(picture: Picture) -> bool:
     """Whether a viewer who never saw the original could find what the picture's findings name."""
     seen = looks(_pixels(picture))
-    return all(_BELIEVABLE.get(found.family, lambda _: True)(seen) for found in picture.findings or ())
+    return all(_BELIEVABLE[f.family](seen) for f in picture.findings or () if f.family in _BELIEVABLE)
 
 
 def distorted_in_part(clean: Picture, tally: Tally, rng: np.random.Generator) -> Picture:

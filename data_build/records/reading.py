@@ -41,7 +41,9 @@ def read_reading(path: Path) -> Reading:
 
 
 def _values(row: dict[str, Any]) -> dict[str, Any]:
-    values = {name: Path(value) if name in _PATHS and value is not None else value for name, value in row.items()}
+    values: dict[str, Any] = {
+        name: Path(value) if name in _PATHS and value is not None else value for name, value in row.items()
+    }
     if values.get("distribution") is not None:
         values["distribution"] = tuple(values["distribution"])
     return values

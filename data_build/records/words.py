@@ -61,9 +61,11 @@ class Words:
         return self._name(f"family/{family}")
 
     def listed(self, items: Sequence[str], *, joint: str) -> str:
-        """Items as a list: commas, and the vocabulary's `joint` ("and", "or") before the last."""
-        before = self._name("comma").join(items[:-1])
-        return self._name(joint).join([before, items[-1]]) if before else items[-1]
+        """Items as a list: commas, and the vocabulary's `joint` ("and", "or", "then") before the last."""
+        vocabulary, text = self.prompt("vocabulary.v1"), items[0]
+        for place, item in enumerate(items[1:], start=2):
+            text = vocabulary.phrase(joint if place == len(items) else "comma", before=text, item=item)
+        return text
 
     def findings(self, findings: Sequence[Found]) -> str:
         """Findings as they stand after the distortion prompt's prefix; none as "no visible distortion"."""
