@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from .content_severity import Correction, corrected_damage
-from .distortions import DISTORTIONS
+from .distortions import DISTORTIONS, DQ495K
 from .fr_metrics import METRICS
 from .severity import human_sources, pseudo_mos
 from .severity_map import Cells, Term, damage, fit_terms, leave_one_kind_out, mos_of_damage
@@ -87,7 +87,7 @@ def by_distortion(cells: Cells, terms: Sequence[Term], unseen: np.ndarray) -> di
             "left_out": None if np.isnan(left).any() else np.round(left, 2).tolist(),
             "source": human_sources().get(name, "analogy"),
         }
-        for name, (table, mapped, left) in zip(DISTORTIONS, rows, strict=True)
+        for name, (table, mapped, left) in zip(DQ495K, rows, strict=True)
     }
 
 

@@ -26,7 +26,7 @@ from mllm_iqa.errors import DataError
 from mllm_iqa.output_file import replaced_at_end
 
 from .content_severity import Correction, typical_damage
-from .distortions import DISTORTIONS
+from .distortions import DISTORTIONS, DQ495K
 from .fr_metrics import METRICS
 from .severity import human_sources, severity_table
 from .severity_figures import agreements, by_distortion, corrected_mos, falls, same_parameters, spread_of
@@ -51,7 +51,7 @@ def published_cells(measured: Sequence[Measured]) -> tuple[Cells, list[tuple[str
     Returns:
         The cells, the (distortion, severity) of each, and the source of each picture.
     """
-    steps = [(name, severity) for name in DISTORTIONS for severity in range(1, 6)]
+    steps = [(name, severity) for name in DQ495K for severity in range(1, 6)]
     number: dict[tuple[tuple[str, float], ...], int] = {
         ((name, float(severity)),): i for i, (name, severity) in enumerate(steps)
     }
@@ -138,7 +138,7 @@ def fit(measured: Sequence[Measured], kadid: dict[str, list[tuple[float, float]]
     terms = fit_terms(cells, metrics, keep)
     z = damage(cells.distances, terms)
     typical = [float(max(_LEAST_DAMAGE, np.median(z[cells.cell == c]))) for c in range(len(steps))]
-    ladders = {name: tuple(typical[5 * i : 5 * i + 5]) for i, name in enumerate(DISTORTIONS)}
+    ladders = {name: tuple(typical[5 * i : 5 * i + 5]) for i, name in enumerate(DQ495K)}
     pair_factor = _pair_factor(measured, Correction(terms, ladders, 1.0, 1.0))
 
     people = np.array([content_spread(human.get(name, ""), severity_table()[name][s], kadid) for name, s in steps])

@@ -1,7 +1,7 @@
 """What full-reference metrics say of our distortions: the measurements that `severity_fit` maps to human means.
 
-Every clean source is distorted by every implementation at its published severities, at the parameters that KADID-10k
-has human means of, and by random pairs. A source's measurements are one file, so that a killed run goes on.
+Every clean source is distorted by the 35 published implementations at their severities, at the parameters that
+KADID-10k has human means of, and by random pairs. A source's measurements are one file, so that a killed run goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mllm_iqa.output_file import replaced_at_end
 from mllm_iqa.parallel import one_thread_each
 
 from .crops import draw_distortions
-from .distortions import DISTORTIONS, apply
+from .distortions import DQ495K, apply
 from .fr_metrics import distances
 from .sources import Photo, clean_sources, read_rgb
 
@@ -32,7 +32,7 @@ class SameParameter:
     """A real-valued severity of ours whose parameter is that of a level of KADID-10k.
 
     Attributes:
-        distortion: name in `DISTORTIONS`.
+        distortion: name in `DQ495K`.
         severity: where our ladder reaches KADID's parameter.
         kadid_type: its name in the table of human means.
         level: KADID's, 1..5.
@@ -116,8 +116,8 @@ def choose_sources(photos: list[Photo], *, per_set: int) -> list[Path]:
 
 
 def _what_to_measure(rng: np.random.Generator) -> list[tuple[tuple[str, float], ...]]:
-    """Every implementation at 1..5, at KADID's parameters, and random pairs."""
-    single = [((name, float(severity)),) for name in DISTORTIONS for severity in range(1, 6)]
+    """Every published implementation at 1..5, at KADID's parameters, and random pairs."""
+    single = [((name, float(severity)),) for name in DQ495K for severity in range(1, 6)]
     same = [((s.distortion, s.severity),) for s in SAME_PARAMETERS]
     pairs: list[tuple[tuple[str, float], ...]] = []
     while len(pairs) < PAIRS_PER_SOURCE:
@@ -137,11 +137,10 @@ def measure_source(path: Path, number: int, *, seed: int) -> Iterator[Measured]:
     reference = read_rgb(path)
     if min(reference.shape[:2]) < _LEAST_SIDE or max(reference.shape[:2]) > _MOST_SIDE:
         raise DataError(f"{path}: {reference.shape[1]}x{reference.shape[0]} px; both sides must lie in 320..512")
-    names = list(DISTORTIONS)
     for distortions in _what_to_measure(np.random.default_rng([seed, number])):
         picture = reference
         for name, severity in distortions:
-            picture = apply(name, picture, severity, np.random.default_rng([seed, number, names.index(name)]))
+            picture = apply(name, picture, severity, np.random.default_rng([seed, number, DQ495K.index(name)]))
         yield Measured(path.name, distortions, distances(picture, reference))
 
 

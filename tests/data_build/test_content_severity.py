@@ -17,7 +17,7 @@ from mllm_iqa.data_build.content_severity import (
     stored_correction,
     typical_damage,
 )
-from mllm_iqa.data_build.distortions import DISTORTIONS, apply
+from mllm_iqa.data_build.distortions import DQ495K, apply
 from mllm_iqa.data_build.fr_metrics import METRICS, distances
 from mllm_iqa.data_build.severity import human_sources, pseudo_mos, severity_table
 from mllm_iqa.data_build.severity_map import damage, damage_of_mos, mos_of_damage
@@ -185,4 +185,4 @@ def test_a_clean_mos_off_the_scale_is_refused(mos: float) -> None:
 def test_rows_by_analogy_are_no_human_rows() -> None:
     without = {name for name in severity_table() if name not in human_sources()}
     assert without == {"blur.zoom_blur", "blur.glass_blur", "blur.jitter", "compression.jpeg2000"}
-    assert set(human_sources()) < set(DISTORTIONS)
+    assert set(human_sources()) < set(DQ495K)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from mllm_iqa.data_build import severity_fit
-from mllm_iqa.data_build.distortions import DISTORTIONS, apply
+from mllm_iqa.data_build.distortions import DQ495K, apply
 from mllm_iqa.data_build.fr_metrics import METRICS
 from mllm_iqa.data_build.severity import severity_table
 from mllm_iqa.data_build.severity_figures import agreement, falls, spread_of
@@ -171,7 +171,7 @@ def known() -> list[Measured]:
 
     measured = []
     for source, factor in (("a", 0.8), ("b", 1.0), ("c", 1.25)):
-        for name in DISTORTIONS:
+        for name in DQ495K:
             for s in range(1, 6):
                 z = float(damage_of_mos(severity_table()[name][s]))
                 measured.append(seen(source, ((name, float(s)),), z * factor))
