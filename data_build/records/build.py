@@ -142,7 +142,7 @@ def _claim(out: Path, plan: RecordsPlan, gathered: Gathered) -> None:
     path = out / "plan.json"
     made_from = {
         "material": [
-            [split, *(_identity(item) for item in (*there.clean, *there.scored, *there.preferred))]
+            [split, *([_identity(item) for item in items] for items in (there.clean, there.scored, there.preferred))]
             for split, there in gathered.splits.items()
         ],
         "words": [

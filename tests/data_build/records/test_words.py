@@ -28,7 +28,7 @@ def test_lists(language: str, items: list[str], joint: str, text: str) -> None:
 def test_findings_in_both_languages() -> None:
     found = [Found("blur.lens_blur", 4.2), Found("compression.jpeg", 1.0)]
     assert words("en").findings(found) == "lens blur (serious) and JPEG compression (slight)"
-    assert words("zh").findings(found) == "存在失焦模糊（严重），并存在JPEG压缩失真（轻微）"
+    assert words("zh").findings(found) == "存在失焦模糊（严重），并存在JPEG压缩失真（轻微）"  # noqa: RUF001
     assert words("zh").findings([]) == "没有可见的失真"
 
 
