@@ -19,7 +19,9 @@ FIELDS = {"level", "kind", "severity", "findings", "finding", "family", "appeara
 
 
 def test_every_task_has_a_file() -> None:
-    names = "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 presence.v1 rate.v1"
+    names = (
+        "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 judge.v1 presence.v1 rate.v1"
+    )
     assert " ".join(prompt_names()) == f"{names} rate_reference.v1 reason.v1"
 
 

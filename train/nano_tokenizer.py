@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerFast
 
 from mllm_iqa.errors import PromptError
 from mllm_iqa.levels import LEVELS, SEVERITIES
-from mllm_iqa.prompt_files import load_prompt, prompt_names
+from mllm_iqa.prompt_files import load_prompt
 from mllm_iqa.taxonomy import KINDS
+
+from .checkpoint import PROMPTS
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -37,9 +39,9 @@ CHAT_TEMPLATE = (
 
 
 def corpus() -> list[str]:
-    """Every sentence the prompts can make, with level, severity and kind words in all their places."""
+    """Every sentence that `nano`'s prompts can make, with level, severity and kind words in all their places."""
     texts = ["user\n", "assistant\n", "system\n"]
-    for name in prompt_names():
+    for name in sorted(PROMPTS):
         prompt = load_prompt(name)
         texts += [*prompt.questions, prompt.answer_prefix, *itertools.chain(*prompt.phrases.values())]
     texts = [t.replace("{", " ").replace("}", " ") for t in texts]

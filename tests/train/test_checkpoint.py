@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train.checkpoint import write_checkpoint
+from mllm_iqa.train.checkpoint import PROMPTS, write_checkpoint
 from mllm_iqa.train.instruct import render
 from mllm_iqa.train.nano_model import build_nano
 from transformers import (
@@ -23,7 +23,7 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.checkpoints import read_card, sha256_of, verify
 from mllm_iqa.errors import CheckpointError
 from mllm_iqa.fast_vision import grid_of, patchify
-from mllm_iqa.prompt_files import load_prompt, prompt_names
+from mllm_iqa.prompt_files import load_prompt
 
 MAX_PIXELS = 128 * 128
 
@@ -129,7 +129,7 @@ def test_the_card_says_what_it_is(folder: Path) -> None:
     assert card is not None
     assert (card.name, card.version, card.max_pixels) == ("tiny", "7", MAX_PIXELS)
     assert (card.recipe, card.results, card.interval, card.languages) == ("a test, untrained", {}, None, ("en",))
-    assert sorted(card.prompts) == prompt_names()
+    assert card.prompts == PROMPTS
     assert all(load_prompt(name).name == name for name in card.prompts)
     assert card.training_data
     assert "research" in card.licence

@@ -3,12 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mllm_iqa.train.checkpoint import PROMPTS
 from mllm_iqa.train.nano_tokenizer import SPECIAL_TOKENS, build_tokenizer, corpus
 from transformers import PreTrainedTokenizerFast
 
 from mllm_iqa.errors import PromptError
 from mllm_iqa.levels import LEVELS, SEVERITIES
-from mllm_iqa.prompt_files import load_prompt, prompt_names
+from mllm_iqa.prompt_files import load_prompt
 from mllm_iqa.taxonomy import KINDS
 
 
@@ -81,9 +82,9 @@ def test_prompts_take_few_tokens(nano_tokenizer: PreTrainedTokenizerFast) -> Non
     assert sum(len(ids_of(nano_tokenizer, t)) for t in texts) < 0.35 * sum(map(len, texts))
 
 
-def test_the_corpus_holds_every_prompt() -> None:
+def test_the_corpus_holds_every_prompt_of_nano() -> None:
     texts = corpus()
-    for name in prompt_names():
+    for name in PROMPTS:
         prompt = load_prompt(name)
         assert {q.replace("{", " ").replace("}", " ") for q in prompt.questions} <= set(texts)
 
