@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.utils import is_torchvision_available
+from transformers.utils.import_utils import is_torchvision_available
 
 
 def _for_pictures_alone(kind: Any) -> Any:
@@ -38,7 +38,7 @@ def picture_processor(source: str) -> Any:
     kind: Any = PROCESSOR_MAPPING.get(type(config), None)
     if kind is None or "video_processor" not in kind.get_attributes() or is_torchvision_available():
         return AutoProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)  # type: ignore[no-untyped-call]
-    images = AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
+    images = AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)  # type: ignore[no-untyped-call]
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     parts = {"image_processor": images, "tokenizer": tokenizer}
     settings, _ = kind.get_processor_dict(source)

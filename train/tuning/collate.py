@@ -13,8 +13,6 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from .encode import Encoded, encode
 from .examples import Example
 
-_PADDED_WITH_ZERO = ("mm_token_type_ids", "token_type_ids")
-
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -49,7 +47,7 @@ class Targets:
 
     def to(self, device: torch.device, **options: Any) -> Targets:
         """The same on a device, as accelerate moves batches."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Targets(**{k: v.to(device, **options) if isinstance(v, torch.Tensor) else v for k, v in moved.items()})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -102,5 +102,5 @@ def _common_start(a: tuple[int, ...], b: tuple[int, ...]) -> int:
 
 
 def _shifted(word: Located, by: int) -> Located:
-    labels = tuple(type(t)(t.position + by, t.tokens, t.probs) for t in word.labels)
-    return Located(word.position + by, word.length, labels, word.first)
+    labels = tuple(replace(label, position=label.position + by) for label in word.labels)
+    return replace(word, position=word.position + by, labels=labels)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mllm_iqa.agreement import bootstrap, plcc, srcc
-from mllm_iqa.backends.base import Conversation
+from mllm_iqa.backends.base import Conversation, Turn
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.levels import level_probs, mos_of
 
@@ -46,6 +46,6 @@ def measured(backend: HuggingFaceBackend, examples: Sequence[Example], max_pixel
 def _level_probs(backend: HuggingFaceBackend, example: Example, max_pixels: int) -> np.ndarray:
     assert example.word is not None
     *before, answer = example.turns
-    prefix = type(answer)("assistant", answer.text[: example.word.offset])
+    prefix = Turn("assistant", answer.text[: example.word.offset])
     conversation = Conversation(pictures_of(example, max_pixels), (*before, prefix))
     return level_probs(backend.continuation_logprobs([conversation], example.word.candidates)[0])

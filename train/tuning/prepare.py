@@ -72,7 +72,7 @@ def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
     if recipe.method == "qlora":
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
     return with_lora(model, lora.targets, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
 

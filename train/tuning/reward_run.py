@@ -42,7 +42,8 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         DataError: pictures without what a reward needs.
     """
     from peft import LoraConfig
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -79,9 +80,10 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         target_modules=target_modules(backend.model, recipe.lora.targets),
         task_type="CAUSAL_LM",
     )
+    rewards: list[Any] = list(functions.values())
     trainer = GRPOTrainer(
         model=backend.model,
-        reward_funcs=list(functions.values()),
+        reward_funcs=rewards,
         args=arguments,
         train_dataset=questions(examples, max_pixels),
         processing_class=picture_processor(source),

@@ -52,7 +52,7 @@ def tune(recipe: TuneRecipe, recipe_name: str) -> Path:
         return folder
     results: dict[str, object] = {"validation": validation_results(trainer)}
     if test:
-        trainer.model.eval()
+        backend.model.eval()
         backend.forget()
         results |= {"test before": before, "test after": measured(backend, test, max_pixels, seed=recipe.seed)}
     finish(folder, recipe, recipe_name, backend.card, results=results, max_pixels=max_pixels, train=train)

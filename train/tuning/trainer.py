@@ -46,12 +46,12 @@ class TuningTrainer(Trainer):
         weights: LossWeights,
         callbacks: Sequence[Any] = (),
     ) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
+        super().__init__(
             model=model,
             args=arguments,
             data_collator=collator,
-            train_dataset=train,  # type: ignore[arg-type]  # any sequence of items serves
-            eval_dataset=validation or None,  # type: ignore[arg-type]
+            train_dataset=train,
+            eval_dataset=validation or None,
             compute_metrics=validation_figures,
             callbacks=list(callbacks),
         )
