@@ -48,7 +48,10 @@ class Targets:
     def to(self, device: torch.device, **options: Any) -> Targets:
         """The same on a device, as accelerate moves batches."""
         moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Targets(**{k: v.to(device, **options) if isinstance(v, torch.Tensor) else v for k, v in moved.items()})
+        for name, value in moved.items():
+            if isinstance(value, torch.Tensor):
+                moved[name] = value.to(device, **options)
+        return Targets(**moved)
 
 
 SCALES = {"": 0, "level": 1, "severity": 2}
