@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from mllm_iqa.agreement import Figure, bootstrap, plcc, srcc
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.checkpoints import Card, IntervalCard, read_card, sha256_of, write_card
 from mllm_iqa.errors import DataError
@@ -19,8 +20,6 @@ from mllm_iqa.levels import LEVELS, SEVERITIES
 from mllm_iqa.prompt_files import effect_sentences
 from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILIES
-
-from .metrics import Figure, bootstrap, plcc, srcc
 
 COVERAGE = 0.9
 

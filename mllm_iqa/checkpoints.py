@@ -32,6 +32,7 @@ class Card(BaseModel):
         results: measured figures by name; each value says command, data, number and interval in words or numbers.
         interval: calibration of the interval, if there is one.
         sha256: of each weight file.
+        base_sha256: of an adapter: the weight files of its base, where the base's card gives them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Card(BaseModel):
     results: dict[str, object]
     interval: IntervalCard | None = None
     sha256: dict[str, str]
+    base_sha256: dict[str, str] = {}
 
 
 def read_card(folder: Path) -> Card | None:

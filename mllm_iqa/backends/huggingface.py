@@ -22,17 +22,20 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.cache_utils import DynamicCache
 from transformers.models.qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.utils import logging as hf_logging
 
+from ..adapters import base_of, check_base, is_adapter, merged_into
 from ..checkpoints import Card, read_card, verify
 from ..errors import BackendError, CheckpointError, PromptError
 from ..fast_vision import speed_up, takes_encoded_pictures
 from ..images import Picture, pad_to_multiple
 from ..parallel import one_thread_each
+from ..registry import resolve
 from .base import Conversation
+from .processors import picture_processor
 
 _QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _DEFAULT_MAX_PIXELS = 1_048_576
@@ -112,17 +115,22 @@ class HuggingFaceBackend:
             speed_up(model.model.visual)
 
     @classmethod
-    def load(cls, source: str, *, device: str = "auto", dtype: str = "auto") -> HuggingFaceBackend:
-        """Load a checkpoint from a directory or hub id.
+    def load(
+        cls, source: str, *, device: str = "auto", dtype: str = "auto", quantization: Any = None
+    ) -> HuggingFaceBackend:
+        """Load a checkpoint, or an adapter merged into its base, from a directory or hub id.
 
         Args:
             source: directory or hub id (offline and mirror settings of the hub are respected).
             device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1" ...
             dtype: "auto" = float32 on a CPU, bfloat16 elsewhere; or a torch dtype's name.
+            quantization: a transformers quantization config to load the weights with; None = as they are.
 
         Raises:
             CheckpointError: nothing loadable there, or weights that differ from the card; one sentence.
         """
+        if is_adapter(source):
+            return cls._with_adapter(Path(source), device=device, dtype=dtype)
         place = _place(device)
         kind = getattr(torch, dtype if dtype != "auto" else ("float32" if place.type == "cpu" else "bfloat16"), None)
         if not isinstance(kind, torch.dtype):
@@ -131,6 +139,9 @@ class HuggingFaceBackend:
         card = read_card(folder) if os.path.isdir(source) else None
         if card is not None:
             verify(folder, card)
+        options: dict[str, Any] = {}
+        if quantization is not None:
+            options = {"quantization_config": quantization, "device_map": {"": place}}
         try:
             config = AutoConfig.from_pretrained(source, **_SAFE)
             with _quiet_loading(os.path.isdir(source)):
@@ -140,6 +151,7 @@ class HuggingFaceBackend:
                     attn_implementation="sdpa",
                     use_safetensors=True,
                     output_loading_info=True,
+                    **options,
                     **_SAFE,
                 )
             model, loading = loaded
@@ -153,7 +165,7 @@ class HuggingFaceBackend:
                 tokenizer = AutoTokenizer.from_pretrained(source, **_SAFE)
                 images = Qwen2VLImageProcessorPil.from_pretrained(source, **_SAFE)
             else:
-                images = AutoProcessor.from_pretrained(source, backend="pil", **_SAFE)  # type: ignore[no-untyped-call]
+                images = picture_processor(source)
                 tokenizer = images.tokenizer
         except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(_reason(source, error)) from error
@@ -162,7 +174,20 @@ class HuggingFaceBackend:
                 f"{source}: has no chat template, so it cannot be asked questions; is it a base model?"
             )
         name = f"{card.name} {card.version}" if card is not None else source
-        return cls(model.to(place), tokenizer, images, name=name, card=card)
+        if quantization is None:
+            model = model.to(place)
+        return cls(model, tokenizer, images, name=name, card=card)
+
+    @classmethod
+    def _with_adapter(cls, folder: Path, *, device: str, dtype: str) -> HuggingFaceBackend:
+        card = read_card(folder)
+        if card is not None:
+            verify(folder, card)
+        base = cls.load(resolve(base_of(folder)), device=device, dtype=dtype)
+        check_base(folder, card, base.card)
+        model = merged_into(base.model, folder)
+        name = f"{card.name} {card.version}" if card is not None else str(folder)
+        return cls(model, base.tokenizer, base.image_processor, name=name, card=card or base.card)
 
     @property
     def name(self) -> str:
@@ -170,7 +195,7 @@ class HuggingFaceBackend:
         return self._name
 
     @property
-    def max_pixels(self) -> int | None:
+    def max_pixels(self) -> int:
         """Pixel budget of one picture: the card's, or 1024 x 1024."""
         return self.card.max_pixels if self.card is not None else _DEFAULT_MAX_PIXELS
 
@@ -223,9 +248,22 @@ class HuggingFaceBackend:
         if rest:  # it ended in the middle of a character
             yield rest
 
+    def forget(self) -> None:
+        """Drop what was computed for earlier conversations, after the model's weights have changed."""
+        with self._lock:
+            self._rows.clear()
+            self._pictures.clear()
+
     # From conversations to token rows.
 
-    def _row(self, conversation: Conversation) -> _Row:
+    def text_of(self, conversation: Conversation, *, closed: bool = False) -> str:
+        """The chat template's text, a placeholder for each picture.
+
+        Args:
+            conversation: one that ends in the user's turn is followed by how an answer starts; one that ends in the
+                assistant's stops where its words do.
+            closed: let the assistant's last turn end as the template ends a turn, as a model learns to.
+        """
         messages: list[dict[str, Any]] = []
         for turn in conversation.turns:
             parts: list[dict[str, Any]] = []
@@ -233,32 +271,62 @@ class HuggingFaceBackend:
                 parts += [{"type": "image"} for _ in conversation.pictures]
             messages.append({"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]})
         speaks = conversation.turns[-1].role == "assistant"
-        text = self._template.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not speaks, continue_final_message=speaks
+        text: str = self._template.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=not speaks, continue_final_message=speaks and not closed
         )
-        digests = tuple(
-            hashlib.sha256(p.pixels.tobytes() + str(p.pixels.shape).encode()).hexdigest() for p in conversation.pictures
-        )
+        return text
+
+    def token_ids(self, text: str) -> tuple[int, ...]:
+        """Tokens of a template's text, one for each placeholder of a picture."""
+        return tuple(self.tokenizer(text, add_special_tokens=self._adds_special(text))["input_ids"])
+
+    def inputs_of(self, text: str, pictures: Sequence[Picture]) -> dict[str, torch.Tensor]:
+        """What the model's forward pass takes for one conversation, on the CPU: for training.
+
+        Args:
+            text: the chat template's; see `text_of`.
+            pictures: one for each placeholder in it.
+
+        Returns:
+            `input_ids` of shape (1, T) and what belongs to the pictures, the same numbers as in scoring.
+        """
+        row = self._tokenized(text, tuple(pictures))
+        inputs = {"input_ids": torch.tensor([row.ids])}
+        if not self._is_qwen:
+            return inputs | row.inputs
+        inputs["mm_token_type_ids"] = self._types(row, inputs["input_ids"])
+        grid = self._grid(row)
+        if grid is not None:
+            inputs |= {"pixel_values": self._patches(list(row.pictures)).float().cpu(), "image_grid_thw": grid.cpu()}
+        return inputs
+
+    def _adds_special(self, text: str) -> bool:
+        bos = self.tokenizer.bos_token
+        return not self._is_qwen and (bos is None or not text.startswith(bos))
+
+    def _row(self, conversation: Conversation) -> _Row:
+        return self._tokenized(self.text_of(conversation), conversation.pictures)
+
+    def _tokenized(self, text: str, pictures: tuple[Picture, ...]) -> _Row:
+        digests = tuple(hashlib.sha256(p.pixels.tobytes() + str(p.pixels.shape).encode()).hexdigest() for p in pictures)
         if self._is_qwen:
             pieces = text.split("<|image_pad|>")
-            if len(pieces) != len(conversation.pictures) + 1:
+            if len(pieces) != len(pictures) + 1:
                 raise BackendError(f"{self.name}: the chat template does not place one image per picture")
             text = pieces[0] + "".join(
                 "<|image_pad|>" * self._tokens_of(picture) + piece
-                for picture, piece in zip(conversation.pictures, pieces[1:], strict=True)
+                for picture, piece in zip(pictures, pieces[1:], strict=True)
             )
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            return _Row(tuple(ids), conversation.pictures, digests)
-        bos = self.tokenizer.bos_token
+            return _Row(self.token_ids(text), pictures, digests)
         made = self.image_processor(
             text=[text],
-            images=[p.pixels for p in conversation.pictures] or None,
-            add_special_tokens=bos is None or not text.startswith(bos),
+            images=[p.pixels for p in pictures] or None,
+            add_special_tokens=self._adds_special(text),
             return_tensors="pt",
         )
         ids = made.pop("input_ids")[0].tolist()
         made.pop("attention_mask", None)
-        return _Row(tuple(ids), conversation.pictures, digests, dict(made))
+        return _Row(tuple(ids), pictures, digests, dict(made))
 
     def _tokens_of(self, picture: Picture) -> int:
         height, width = (-(-side // self._multiple) for side in picture.pixels.shape[:2])

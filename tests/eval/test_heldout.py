@@ -22,9 +22,9 @@ from mllm_iqa.eval.heldout import (
     record,
     synthetic_items,
 )
-from mllm_iqa.eval.metrics import Figure
 
 from mllm_iqa import Assistant
+from mllm_iqa.agreement import Figure
 from mllm_iqa.backends.base import Conversation
 from mllm_iqa.backends.fake import FakeBackend
 from mllm_iqa.checkpoints import Card, read_card, write_card

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from mllm_iqa.train.losses import fidelity, kl_to_soft_label
+from mllm_iqa.train.losses import fidelity, kl_to_soft_label, ordinal, same_group_pairs, text_cross_entropy
 
 
 def log(*rows: list[float]) -> torch.Tensor:
@@ -144,3 +144,102 @@ def test_fidelity_of_less_than_a_pair_is_zero(count: int) -> None:
 def test_fidelity_of_different_shapes_is_refused(std: tuple[int, ...], human: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="one common shape"):
         fidelity(torch.zeros(3), torch.ones(std), torch.zeros(human), 0.5)
+
+
+# Text cross-entropy
+
+
+def test_text_by_hand() -> None:
+    # Row 1: ln 2 and ln 4, mean 1.5 ln 2. Row 2: one token, ln 8 = 3 ln 2. Mean of the rows: 2.25 ln 2.
+    logits = torch.stack([log([0.5, 0.25, 0.25], [0.25, 0.5, 0.25]), log([0.125, 0.5, 0.375], [1 / 3, 1 / 3, 1 / 3])])
+    labels = torch.tensor([[0, 2], [0, -100]])
+    assert float(text_cross_entropy(logits, labels)) == pytest.approx(2.25 * math.log(2), rel=1e-12)
+
+
+def test_text_of_a_batch_is_the_mean_of_its_rows() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 4, 5, dtype=torch.float64), torch.randint(5, (3, 4))
+    labels[0, 1:] = -100
+    rows = [float(text_cross_entropy(logits[i : i + 1], labels[i : i + 1])) for i in range(3)]
+    assert float(text_cross_entropy(logits, labels)) == pytest.approx(sum(rows) / 3, rel=1e-12)
+
+
+def test_text_without_a_token_to_learn_is_zero() -> None:
+    logits = torch.randn(2, 3, 4, requires_grad=True)
+    loss = text_cross_entropy(logits, torch.full((2, 3), -100))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert float(logits.grad.abs().max()) == 0
+
+
+def test_text_gradient() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[1, -100, 3], [0, 0, -100]])
+    assert torch.autograd.gradcheck(lambda x: text_cross_entropy(x, labels), logits)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (1, 3), (3,)])
+def test_text_of_different_shapes_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="differ in rows or positions"):
+        text_cross_entropy(torch.zeros(2, 3, 4), torch.zeros(shape, dtype=torch.long))
+
+
+# Ordinal
+
+
+def test_ordinal_by_hand() -> None:
+    # All on the first of three against all on the third: cumulative (1, 1, 1) and (0, 0, 1): 1 + 1 + 0 = 2.
+    # Against all on the second: (1, 1, 1) and (0, 1, 1): 1. Mean: 1.5.
+    probs = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    target = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    assert float(ordinal(probs, target)) == pytest.approx(1.5)
+
+
+def test_ordinal_charges_more_for_what_lies_further_off_and_nothing_for_the_same() -> None:
+    target = torch.eye(5)[:1]
+    far = [float(ordinal(torch.eye(5)[k : k + 1], target)) for k in range(5)]
+    assert far == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert float(ordinal(torch.zeros(0, 5), torch.zeros(0, 5))) == 0
+
+
+def test_ordinal_gradient() -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    target = torch.softmax(torch.randn(3, 5, dtype=torch.float64), -1)
+    assert torch.autograd.gradcheck(lambda x: ordinal(torch.softmax(x, -1), target), scores)
+
+
+def test_ordinal_of_different_shapes_is_refused() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        ordinal(torch.zeros(2, 5), torch.zeros(1, 5))
+
+
+# Fidelity of several data sets
+
+
+def test_fidelity_compares_within_a_data_set_alone() -> None:
+    mos, std, human = tensor(4.1, 2.0, 3.3, 1.5), tensor(0.3, 0.9, 0.6, 0.5), tensor(3.9, 2.5, 2.4, 1.1)
+    groups = torch.tensor([0, 1, 0, 1])
+    pairs = [float(fidelity(mos[p], std[p], human[p], 0.5)) for p in ([0, 2], [1, 3])]
+    assert float(fidelity(mos, std, human, 0.5, groups=groups)) == pytest.approx(sum(pairs) / 2, rel=1e-12)
+    assert same_group_pairs(groups).tolist() == [[0, 1], [2, 3]]
+
+
+def test_fidelity_without_a_pair_of_one_data_set_is_zero() -> None:
+    mos = torch.tensor([4.0, 2.0], requires_grad=True)
+    loss = fidelity(mos, torch.ones(2), torch.tensor([1.0, 5.0]), 0.5, groups=torch.tensor([0, 1]))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert mos.grad is not None
+    assert mos.grad.tolist() == [0, 0]
+
+
+def test_fidelity_with_a_spread_for_each_picture_by_hand() -> None:
+    # Predicted: no gap, p_hat = .5. Human: gap 1, sqrt(.36 + .64) = 1, p = Phi(1) = .841345.
+    # 1 - sqrt(.5 * .841345) - sqrt(.5 * .158655) = .069755, as when the two change places.
+    loss = fidelity(tensor(3, 3), tensor(HALF, HALF), tensor(3, 2), tensor(0.6, 0.8))
+    assert float(loss) == pytest.approx(0.069755, abs=3e-6)
+    same = fidelity(tensor(3.5, 3), tensor(HALF, HALF), tensor(3, 2), tensor(0.5, 0.5))
+    assert float(same) == pytest.approx(float(fidelity(tensor(3.5, 3), tensor(HALF, HALF), tensor(3, 2), 0.5)))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mllm_iqa.eval.metrics import Figure, bootstrap, plcc, srcc
+
+from mllm_iqa.agreement import Figure, bootstrap, plcc, srcc
 
 Correlation = Callable[[np.ndarray, np.ndarray], float]
 BOTH = pytest.mark.parametrize("correlation", [srcc, plcc])
