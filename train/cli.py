@@ -1,4 +1,4 @@
-"""`mllm-iqa train RECIPE`: run a recipe, or check one."""
+"""`mllm-iqa train RECIPE`: run a recipe, or check one. `mllm-iqa train compose` makes a model to train."""
 
 from __future__ import annotations
 
@@ -42,5 +42,9 @@ def train(
 
 def main(argv: list[str]) -> int:
     """Run with the arguments after `mllm-iqa train`; returns the exit status."""
+    if argv[:1] == ["compose"]:
+        from .compose_command import main as compose
+
+        return compose(argv[1:])
     result = app(argv, prog_name="mllm-iqa train", standalone_mode=False)
     return result if isinstance(result, int) else 0
