@@ -1,4 +1,4 @@
-"""`mllm-iqa train RECIPE`: run a recipe, or check one. `mllm-iqa train compose` makes a model to train."""
+"""`mllm-iqa train RECIPE`: run a recipe, or check one. `train compose` makes a model, `train plan` foresees a run."""
 
 from __future__ import annotations
 
@@ -46,5 +46,9 @@ def main(argv: list[str]) -> int:
         from .compose_command import main as compose
 
         return compose(argv[1:])
+    if argv[:1] in (["plan"], ["--plan"]):
+        from .plan_command import main as plan
+
+        return plan(argv[1:])
     result = app(argv, prog_name="mllm-iqa train", standalone_mode=False)
     return result if isinstance(result, int) else 0
