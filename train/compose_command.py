@@ -76,7 +76,7 @@ def write(composed: Composed, tower: Tower, folder: Path, *, parts: str, recipe:
         licence=f"the terms of every part apply: {parts}",
         base_model=parts,
         languages=("en",),
-        max_pixels=tower.image_size**2,
+        max_pixels=tower.image_size**2 * getattr(composed.processor.image_processor, "max_patches", 1),
         prompts=(),
         training_data=(),
         recipe=f"{recipe}; the projector is not trained yet, so its answers mean nothing",

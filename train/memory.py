@@ -19,6 +19,8 @@ from .shapes import Part, Shape
 Method = Literal["full", "lora", "qlora"]
 Optimizer = Literal["adamw", "adamw-8bit", "paged-adamw-8bit"]
 
+METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
+
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of a weight in 4 bits: half a byte, an 8-bit constant per 64 weights, a float32 constant per 256 of those."""
 
@@ -111,15 +113,17 @@ def language_layer_bytes(config: Any, setup: Setup, length: int) -> int:
     so transformers repeats them for a batch with padding, whose mask every layer keeps as numbers.
     """
     text = config.text_config
-    h, f = text.hidden_size, text.intermediate_size
-    head = getattr(text, "head_dim", None) or h // text.num_attention_heads
-    q, k = head * text.num_attention_heads, head * text.num_key_value_heads
+    h, f = int(text.hidden_size), int(text.intermediate_size)
+    heads_q, heads_k = int(text.num_attention_heads), int(text.num_key_value_heads)
+    own_width = getattr(text, "head_dim", None)
+    head = h // heads_q if own_width is None else int(own_width)
+    q, k = head * heads_q, head * heads_k
     e = 2 if setup.half else 4
     attends, thinks = "language attention" in setup.learning, "language mlp" in setup.learning
     # Qwen3 norms queries and keys too, head by head.
-    own, heads = (q + k, text.num_attention_heads + text.num_key_value_heads) if _norms_queries(text) else (0, 0)
+    own, heads = (q + k, heads_q + heads_k) if _norms_queries(text) else (0, 0)
     kept = 4 * (2 * h + own) + 4 * (2 + heads)  # what every RMSNorm squares, and its float32 scale
-    kept += e * 4 * q + 4 * text.num_attention_heads  # queries, keys and values of every head, output; log-sum
+    kept += e * 4 * q + 4 * heads_q  # queries, keys and values of every head, output; log-sum
     kept += e * length  # a row of the mask
     kept += e * 3 * f  # the gate before and after its activation, and what it multiplies
     if setup.method == "full":
@@ -142,8 +146,8 @@ def vision_block_bytes(config: Any, setup: Setup) -> int:
     Exact for towers with three separate projections; one with a joint projection (Qwen) keeps less with autocast.
     """
     vision = config.vision_config
-    d, f = vision.hidden_size, vision.intermediate_size
-    heads = getattr(vision, "num_attention_heads", None) or vision.num_heads
+    d, f = int(vision.hidden_size), int(vision.intermediate_size)
+    heads = int(vision.num_heads if hasattr(vision, "num_heads") else vision.num_attention_heads)
     e = 2 if setup.half else 4
     kept = 8 * d + 16 + e * 4 * d + 4 * heads
     kept += e * f * (2 if vision.hidden_act == "quick_gelu" else 1)  # x and sigmoid(1.702 x), or x alone
@@ -159,15 +163,15 @@ def activation_bytes(shape: Shape, setup: Setup, batch: Batch) -> int:
     all that the layer formulas say.
     """
     text, vision = shape.config.text_config, shape.config.vision_config
-    layers = text.num_hidden_layers
+    layers = int(text.num_hidden_layers)
     per_layer = batch.tokens * language_layer_bytes(shape.config, setup, batch.length)
     stored = 2 if setup.half and setup.method == "lora" else 4
-    inputs = batch.tokens * text.hidden_size * stored
+    inputs = batch.tokens * int(text.hidden_size) * stored
     total = layers * inputs + per_layer if setup.checkpointing else layers * per_layer
     if "vision" in setup.learning:
-        blocks = getattr(vision, "num_hidden_layers", None) or vision.depth
+        blocks = int(vision.depth if hasattr(vision, "depth") else vision.num_hidden_layers)
         per_block = batch.patches * vision_block_bytes(shape.config, setup)
-        inputs = batch.patches * vision.hidden_size * stored
+        inputs = batch.patches * int(vision.hidden_size) * stored
         total += blocks * inputs + per_block if setup.checkpointing else blocks * per_block
     return total
 
@@ -185,7 +189,7 @@ def copy_bytes(shape: Shape, setup: Setup) -> int:
     crossed = {"language attention", "language mlp", *setup.learning}
     text = shape.config.text_config
     matrices = sum(layer.inputs * layer.outputs for layer in shape.linear if layer.part in crossed)
-    return 2 * (matrices + text.vocab_size * text.hidden_size)
+    return 2 * (matrices + int(text.vocab_size) * int(text.hidden_size))
 
 
 def memory(shape: Shape, setup: Setup, batch: Batch) -> Memory:

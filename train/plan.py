@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mllm_iqa.errors import ConfigError
 from mllm_iqa.registry import resolve
 
-from .memory import Batch, Memory, Method, Optimizer, Setup, memory, parts_that_learn, trainable
+from .memory import METHODS, Batch, Memory, Method, Optimizer, Setup, memory, parts_that_learn, trainable
 from .picture_tokens import patches_per_token, picture_tokens
 from .shapes import Shape, read_config, shape_of
 
 _READ = ConfigDict(extra="ignore", frozen=True)
+# What a recipe without LoRA is planned with for the methods that need it: the settings of qwen3-vl-8b-qlora.
 _RANK, _TARGETS = 64, ("language attention", "language mlp")
 DEFAULT_MAX_PIXELS = 1_048_576
 
@@ -115,7 +116,7 @@ def make_plan(
     """
     config = read_config(recipe.model)
     shape = shape_of(config)
-    setups = {method: _setup(recipe, method) for method in ("full", "lora", "qlora")}
+    setups = {method: _setup(recipe, method) for method in METHODS}
     source = resolve(recipe.model)
     folder = source if os.path.isdir(source) else None
     pictures = []
@@ -125,7 +126,7 @@ def make_plan(
         count = recipe.optimization.batch_size
         length = tokens + text_tokens
         batch = Batch(count * length, length, count * tokens * patches_per_token(config))
-        needed: dict[Method, Memory] = {m: memory(shape, setup, batch) for m, setup in setups.items()}  # type: ignore[misc]
+        needed: dict[Method, Memory] = {m: memory(shape, setup, batch) for m, setup in setups.items()}
         pictures.append(PicturePlan(height, width, tokens, needed))
     per_step = recipe.optimization.batch_size * recipe.optimization.accumulation
     steps = None if examples is None else ceil(examples / per_step)
