@@ -32,9 +32,10 @@ class _Declaring(MetaPathFinder):
 
             if hasattr(torch.ops.torchvision, "nms"):
                 return None
-            library = torch.library.Library("torchvision", "DEF")
+            library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
             for operator in ("nms", "qnms"):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+                signature = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                library.define(signature)  # type: ignore[no-untyped-call]
             _kept.append(library)
         return None
 

@@ -145,16 +145,16 @@ def _config(
         "tie_word_embeddings": text.tie_word_embeddings,
         "dtype": language.model.dtype,
     }
-    image = language.tokenizer.convert_tokens_to_ids("<image>")
+    image: Any = language.tokenizer.convert_tokens_to_ids("<image>")
     if family == "llava":
         strategy = "default" if tower.model.config.model_type == "clip_vision_model" else "full"
-        seen = {"image_seq_length": tower.tokens, "vision_feature_select_strategy": strategy}
+        seen: dict[str, Any] = {"image_seq_length": tower.tokens, "vision_feature_select_strategy": strategy}
         return LlavaConfig(**parts, **seen, image_token_index=image), LlavaForConditionalGeneration
     if family == "cohere2_vision":
-        gated = {"downsample_factor": MERGED, "alignment_intermediate_size": 2 * text.hidden_size}
+        gated: dict[str, Any] = {"downsample_factor": MERGED, "alignment_intermediate_size": 2 * text.hidden_size}
         return Cohere2VisionConfig(**parts, **gated, image_token_id=image), Cohere2VisionForConditionalGeneration
     merged = MERGED if projector == "shuffle" else 1
-    reduced = {"downsample_ratio": 1 / merged, "image_seq_length": tower.tokens // merged**2}
+    reduced: dict[str, Any] = {"downsample_ratio": 1 / merged, "image_seq_length": tower.tokens // merged**2}
     return InternVLConfig(**parts, **reduced, image_token_id=image), InternVLForConditionalGeneration
 
 
@@ -191,17 +191,17 @@ def _processor(family: Family, tower: Tower, language: LanguageModel, side: int)
         # Padded to a square: neither cut nor stretched, since both would pass for damage.
         images = LlavaImageProcessorPil(size={"shortest_edge": pixels}, crop_size=square, do_pad=True, **looks)
         classes = int(tower.model.config.model_type == "clip_vision_model")
-        return LlavaProcessor(
+        return LlavaProcessor(  # type: ignore[no-untyped-call]
             image_processor=images,
             patch_size=tower.patch_size,
             vision_feature_select_strategy="default" if classes else "full",
             num_additional_image_tokens=classes,
             **common,
         )
-    tiles = GotOcr2ImageProcessorPil(size=square, crop_to_patches=True, **looks)
+    tiles: Any = GotOcr2ImageProcessorPil(size=square, crop_to_patches=True, **looks)
     if family == "cohere2_vision":
         tiles.patch_size = side  # the name under which the family's processor looks for the tokens along a tile's side
-        return Cohere2VisionProcessor(image_processor=tiles, **common)
+        return Cohere2VisionProcessor(image_processor=tiles, **common)  # type: ignore[no-untyped-call]
     from transformers import InternVLVideoProcessor  # of torchvision
 
     return InternVLProcessor(

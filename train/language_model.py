@@ -66,7 +66,7 @@ def chat_template_of(tokenizer: PreTrainedTokenizerBase) -> str:
         CheckpointError: a tokenizer with several named templates.
     """
     folder = files(__package__) / "chat_templates"
-    own = tokenizer.chat_template
+    own: str | dict[str, str] | None = tokenizer.chat_template
     if isinstance(own, dict):
         raise CheckpointError(f"{tokenizer.name_or_path} has several chat templates ({', '.join(own)}); keep one")
     if own is None:
@@ -80,6 +80,6 @@ def _check_head(model: Any, source: str) -> None:
     if head is None or getattr(head, "bias", None) is not None:
         raise CheckpointError(f"{source}: {kind} has no output layer without a bias, which stock LLaVA classes need")
     with torch.device("meta"):
-        expected = type(AutoModel.from_config(model.config))
+        expected = type(AutoModel.from_config(model.config))  # type: ignore[no-untyped-call]
     if expected is not type(getattr(model, model.base_model_prefix, None)):
         raise CheckpointError(f"{source}: {kind} is not built on {expected.__name__}, which stock LLaVA classes load")

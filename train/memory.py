@@ -210,11 +210,6 @@ def memory(shape: Shape, setup: Setup, batch: Batch) -> Memory:
 
 def parts_that_learn(names: Collection[str]) -> frozenset[Part]:
     """Parts behind a recipe's words: "language" stands for all of the language model, the rest for themselves."""
-    language: set[Part] = {"language attention", "language mlp", "embeddings", "output layer", "other"}
-    found: set[Part] = set()
-    for name in names:
-        if name == "language":
-            found |= language
-        elif name in ("language attention", "language mlp", "projector", "vision"):
-            found.add(name)
-    return frozenset(found)
+    language: frozenset[Part] = frozenset(("language attention", "language mlp", "embeddings", "output layer", "other"))
+    named: tuple[Part, ...] = ("language attention", "language mlp", "projector", "vision")
+    return frozenset(part for part in named if part in names) | (language if "language" in names else frozenset())

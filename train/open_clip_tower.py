@@ -97,7 +97,8 @@ def convert_tower(visual: Any, *, name: str) -> Tower:
     """
     visual.eval()
     parts = _read(visual, name)
-    model = _built(parts).eval()
+    model = _built(parts)
+    model.eval()  # type: ignore[no-untyped-call]
     difference = feature_difference(visual, model)
     if not difference <= MAX_DIFFERENCE:
         raise _refusal(name, f"of a kind whose features would differ by {difference:.1e}")
@@ -296,10 +297,11 @@ def _built(parts: _Parts) -> PreTrainedModel:
     if "pre.weight" in parts.top:
         model, top, block, blocks = CLIPVisionModel(CLIPVisionConfig(**shape)), _CLIP_TOP, _CLIP_BLOCK, "layers"
     elif "cls" not in parts.top:
-        config = SiglipVisionConfig(**shape, vision_use_head=False)  # nothing reads the pooled feature
+        shape["vision_use_head"] = False  # nothing reads the pooled feature
+        config = SiglipVisionConfig(**shape)
         model, top, block, blocks = SiglipVisionModel(config), _CLIP_TOP, _CLIP_BLOCK, "layers"
     else:
-        unscaled = {"layer_scale_init_value": 1.0, "attention_bias": True, "use_mean_pooling": False}
+        unscaled: dict[str, Any] = {"layer_scale_init_value": 1.0, "attention_bias": True, "use_mean_pooling": False}
         model = InternVLVisionModel(InternVLVisionConfig(**shape, **unscaled))
         top, block, blocks = _INTERNVL_TOP, _INTERNVL_BLOCK, "layer"
     weights = dict(_renamed(parts.top, top))

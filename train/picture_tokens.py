@@ -65,7 +65,7 @@ def patches_per_token(config: Any) -> int:
     if kind == "llava":
         return 1
     if kind == "internvl":
-        return round(1 / config.downsample_ratio) ** 2
+        return int(round(1 / config.downsample_ratio) ** 2)
     if kind == "cohere2_vision":
         return int(config.downsample_factor**2)
     if kind in ("idefics3", "smolvlm"):
