@@ -245,9 +245,10 @@ def test_the_command_writes_a_checkpoint_and_replaces_nothing(
 
 
 VLLM = """
-import json, sys
+import gc, json, sys
 from PIL import Image
 from vllm import LLM, SamplingParams
+from vllm.distributed import cleanup_dist_env_and_memory
 
 ids, picture, *folders = json.loads(sys.argv[1])
 user = [{"type": "image_pil", "image_pil": Image.open(picture)}, {"type": "text", "text": "Rate."}]
@@ -260,6 +261,11 @@ for folder in folders:
     said = llm.chat(messages, sampling, add_generation_prompt=False, continue_final_message=True, use_tqdm=False)
     found = said[0].outputs[0].logprobs[0]
     print("LOGPROBS", json.dumps([found[i].logprob for i in ids]), flush=True)
+    if hasattr(llm, "shutdown"):
+        llm.shutdown()
+    del llm  # before the next one starts, whose process groups it would take along
+    gc.collect()
+    cleanup_dist_env_and_memory()
 """
 
 
