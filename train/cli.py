@@ -1,4 +1,4 @@
-"""`mllm-iqa train`: run or check a recipe, merge an adapter, compare labels and losses.
+"""`mllm-iqa train`: run or check a recipe, foresee what it takes, merge an adapter, compare losses, compose a model.
 
 `mllm-iqa train RECIPE` is short for `mllm-iqa train run RECIPE`.
 """
@@ -100,6 +100,14 @@ def _check_nano(plan: Recipe, path: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Run with the arguments after `mllm-iqa train`; returns the exit status."""
+    if argv[:1] == ["compose"]:
+        from .compose_command import main as compose
+
+        return compose(argv[1:])
+    if argv[:1] in (["plan"], ["--plan"]):
+        from .plan_command import main as plan
+
+        return plan(argv[1:])
     short = not argv or argv[0] not in ("ablate", "merge", "run", "--help")
     result = app(["run", *argv] if short else argv, prog_name="mllm-iqa train", standalone_mode=False)
     return result if isinstance(result, int) else 0
