@@ -26,7 +26,7 @@ from mllm_iqa.data_build.severity_measure import (
 )
 from mllm_iqa.data_build.sources import Photo
 
-from mllm_iqa.errors import DataError
+from mllm_iqa.errors import DataError, ImageError
 
 Textured = Callable[..., np.ndarray]
 KADID = {
@@ -152,7 +152,7 @@ def test_what_was_measured_is_kept_and_what_fails_leaves_nothing(tmp_path: Path)
     kept.write_text(json.dumps(row) + "\n")
     assert list(measure([Path("a.png")], tmp_path, seed=7)) == [kept]
     assert read_measured([kept]) == [Measured("a.png", (("blur.jitter", 2.0),), {"vsi": 0.1})]
-    with pytest.raises(DataError, match=r"b\.png: missing"):
+    with pytest.raises(ImageError, match=r"b\.png: cannot be opened"):
         list(measure([tmp_path / "b.png"], tmp_path, seed=7))
     assert [p.name for p in tmp_path.iterdir()] == [kept.name]
 
