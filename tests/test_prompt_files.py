@@ -49,14 +49,22 @@ def test_chinese_files_are_written_in_chinese(name: str) -> None:
 
 def test_every_task_has_a_file() -> None:
     # Those that the assistant and nano use, then those that only instruction records use.
-    names = "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 judge.v1 presence.v1 rate.v1"
+    names = (
+        "appearance.v1 chat.v1 compare.v1 compare_reference.v1 distortion.v1 effects.v1 judge.v1 presence.v1 rate.v1"
+    )
     records = "effects.v2 presence.v2 rate.v2 vocabulary.v1 short.v1 distortion_one.v1 distortion_two.v1"
     records += (
         " distortion_choice.v1 severity.v1 where.v1 assess.v1 assess_reference.v1 rank.v1 steps.v1 choice.v1 refusal.v1"
     )
-    assert set(prompt_names()) == {*names.split(), "rate_reference.v1", "reason.v1", *records.split()}
+    assert set(prompt_names()) == {*names.split(), "rate.v1", "rate_reference.v1", "reason.v1", *records.split()}
     # What records do not use has no Chinese: off-topic questions, and what newer versions replace.
-    assert set(prompt_names()) - set(prompt_names("zh")) == {"chat.v1", "effects.v1", "judge.v1", "presence.v1", "rate.v1"}
+    assert set(prompt_names()) - set(prompt_names("zh")) == {
+        "chat.v1",
+        "effects.v1",
+        "judge.v1",
+        "presence.v1",
+        "rate.v1",
+    }
     assert set(prompt_names("zh")) <= set(prompt_names())
 
 
