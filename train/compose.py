@@ -9,7 +9,8 @@
 
 `shuffle` puts 2 x 2 patches side by side in one token (pixel shuffle), so nothing of them is averaged away; with tiles
 of the tower's own size a large picture keeps its resolution. No stock class that vLLM serves shuffles the patches of a
-CLIP tower. Tower and language model keep their weights; the projector is random until it is trained.
+CLIP tower, and its Cohere2Vision reads no output layer, so that takes a language model which ties it to its
+words. Tower and language model keep their weights; the projector is random until it is trained.
 """
 
 from __future__ import annotations
@@ -120,6 +121,11 @@ def compose(tower: Tower, language: LanguageModel, *, projector: Projector, seed
         CheckpointError: parts that no stock class holds, or a language model whose answers the class would change.
     """
     family = family_of(tower, projector)
+    if family == "cohere2_vision" and not language.model.config.tie_word_embeddings:
+        raise CheckpointError(
+            f"{language.source} has an output layer of its own, which vLLM does not read for projector 'shuffle' on a "
+            "SigLIP tower; take projector 'mlp', or a language model with tied embeddings"
+        )
     config, kind = _config(family, tower, language, projector)
     with torch.device("meta"):
         model: Any = kind(config)

