@@ -2,9 +2,9 @@
 
 import csv
 import json
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from mllm_iqa.train.tuning.recipe import TuneRecipe
 from mllm_iqa.train.tuning.run import tune
 from mllm_iqa.train.tuning.sources import read_all
 from PIL import Image
-from transformers import TrainerCallback
 
 from mllm_iqa import Assistant
 from mllm_iqa.backends.base import Conversation
@@ -160,15 +159,30 @@ def test_merging_changes_no_score(recipe: Recipes, scores: Path, tmp_path: Path,
         merge(adapter, whole)
 
 
-class _KillAfter(TrainerCallback):
-    """Kills the process at the end of a step, as the kernel does."""
+# In a process of its own, as a fork would inherit this one's threads. It is killed at the end of step 5.
+_KILLED = """
+import os, signal, sys
+import torch
+from transformers import TrainerCallback
+from mllm_iqa.train.tuning import run
+from mllm_iqa.train.tuning.recipe import TuneRecipe
 
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == self.step:
+class Kill(TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == 5:
             os.kill(os.getpid(), signal.SIGKILL)
+
+trainer_of = run.make_trainer
+
+def with_kill(*arguments, **options):
+    trainer = trainer_of(*arguments, **options)
+    trainer.add_callback(Kill())
+    return trainer
+
+run.make_trainer = with_kill
+torch.set_num_threads(int(sys.argv[2]))
+run.tune(TuneRecipe.model_validate_json(sys.argv[1]), "x.yaml")
+"""
 
 
 def test_a_killed_run_goes_on_with_the_same_losses(recipe: Recipes, tmp_path: Path) -> None:
@@ -176,21 +190,11 @@ def test_a_killed_run_goes_on_with_the_same_losses(recipe: Recipes, tmp_path: Pa
     plan = recipe(save_every=3, optimization=recipe().optimization.model_dump() | {"steps": 6})
     killed = plan.model_copy(update={"output": tmp_path / "killed"})
 
-    def until_killed() -> None:
-        trainer_of = run.make_trainer
-
-        def with_kill(*arguments: Any, **options: Any) -> Any:
-            trainer = trainer_of(*arguments, **options)
-            trainer.add_callback(_KillAfter(5))
-            return trainer
-
-        run.make_trainer = with_kill
-        tune(killed, "x.yaml")
-
-    process = multiprocessing.get_context("fork").Process(target=until_killed)
-    process.start()
-    process.join(timeout=300)
-    assert process.exitcode == -signal.SIGKILL
+    threads = str(torch.get_num_threads())
+    process = subprocess.run(
+        [sys.executable, "-c", _KILLED, killed.model_dump_json(), threads], capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
     assert run.last_state(killed.output) == str(killed.output / "checkpoint-3")
     (killed.output / "checkpoint-5").mkdir()  # a state cut off while it was written
     tune(killed, "x.yaml")
