@@ -75,7 +75,7 @@ def _remarks(gathered: Gathered) -> Sequence[str]:
     missing = [question.name for question in MIX if question.name not in there]
     remarks = [f"no material for: {', '.join(missing)}"] if missing else []
     if gathered.left_out:
-        remarks.append(f"left out: {gathered.left_out} groups with a near-duplicate in val or test")
+        remarks.append(f"left out: {gathered.left_out} groups that show the same as one of val or test")
     return remarks
 
 

@@ -15,7 +15,6 @@ group or source, which records carry, not by their hash.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +27,7 @@ from mllm_iqa.errors import DataError
 
 from ..sources import read_rgb
 from .files import read_rows
-from .near_duplicates import NEAR_BITS, Fingerprint, fingerprint, near_pairs
-
-BURST_NUMBERS = 3
-BURST_BITS = 20
+from .near_duplicates import BURST_BITS, Fingerprint, fingerprint, near_pairs, same_scene
 
 Rule: TypeAlias = Literal["group", "source", "near-duplicate", "burst"]
 
@@ -82,25 +78,15 @@ def leaks(first: Path, second: Path) -> list[Leak]:
     ]
     for near in near_pairs([p.print for p in a.pictures], [p.print for p in b.pictures], bits=BURST_BITS):
         mine, theirs = a.pictures[near.first], b.pictures[near.second]
-        what = f"{mine.source} and {theirs.source}, {near.bits} of 64 bits apart"
-        if near.bits <= NEAR_BITS:
-            found.append(Leak("near-duplicate", mine.record, theirs.record, what))
-        elif _one_burst(mine.source, theirs.source):
-            found.append(Leak("burst", mine.record, theirs.record, what))
+        rule = same_scene(near, mine.source, theirs.source)
+        if rule is not None:
+            what = f"{mine.source} and {theirs.source}, {near.bits} of 64 bits apart"
+            found.append(Leak(rule, mine.record, theirs.record, what))
     return found
 
 
 def _names(a: _Seen, b: _Seen) -> Iterable[tuple[Rule, dict[str, str], dict[str, str]]]:
     return (("group", a.groups, b.groups), ("source", a.sources, b.sources))
-
-
-def _one_burst(first: str, second: str) -> bool:
-    """Whether two names are the same but for a last number, and the numbers near each other."""
-    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", name) for name in (first, second)]
-    if parts[0] is None or parts[1] is None:
-        return False
-    (before, number, after), (other_before, other_number, other_after) = (part.groups() for part in parts if part)
-    return (before, after) == (other_before, other_after) and abs(int(number) - int(other_number)) <= BURST_NUMBERS
 
 
 def _seen(path: Path) -> _Seen:

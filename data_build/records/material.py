@@ -17,7 +17,7 @@ from typing import TypeVar
 from mllm_iqa.errors import ConfigError, DataError
 
 from ..sources import Photo, clean_sources, read_biq2021, read_bsds500, read_rgb
-from .near_duplicates import Fingerprint, fingerprint, near_pairs
+from .near_duplicates import BURST_BITS, Fingerprint, fingerprint, near_pairs, same_scene
 from .reading import read_reading
 from .schema import RECORD_SPLITS, RecordSplit
 
@@ -74,7 +74,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The material of every split, and how much was left out because a near-duplicate stands in another split."""
+    """The material of every split, and how many groups were left out as another split shows the same."""
 
     splits: dict[RecordSplit, Material]
     left_out: int
@@ -115,7 +115,7 @@ def gather(biq2021: Path | None, bsds500: Path | None, readings: Sequence[Path],
     _add_photos(photos, pool)
     for path in readings:
         _add_reading(path, pool)
-    kept = _without_near_duplicates(pool, workers)
+    kept = _without_shared_scenes(pool, workers)
     splits = {split: _of_split(pool, {g for g in kept if pool.split_of[g] == split}) for split in RECORD_SPLITS}
     return Gathered(splits, len(pool.split_of) - len(kept))
 
@@ -159,33 +159,46 @@ def _drawn_split(group: str) -> RecordSplit:
     return "val" if percent < _HELD_OUT_PERCENT else "test" if percent < 2 * _HELD_OUT_PERCENT else "train"
 
 
-def _without_near_duplicates(pool: _Pool, workers: int) -> set[str]:
-    """The groups that may stay: of groups with a near-duplicate in another split those of test, then of val, stay."""
-    paths = {path: group for group, path in _pictures(pool)}
+def _without_shared_scenes(pool: _Pool, workers: int) -> set[str]:
+    """The groups that may stay: none that shows the same, a burst's other frame included, as one of another split.
+
+    Those of test stay, then those of val.
+    """
+    pictures = {picture.path: picture for picture in _pictures(pool)}
     with ThreadPoolExecutor(workers) as threads:
-        prints = list(threads.map(lambda path: fingerprint(read_rgb(path)), paths))
-    by_split: dict[RecordSplit, list[tuple[str, Fingerprint]]] = {split: [] for split in RECORD_SPLITS}
-    for group, found in zip(paths.values(), prints, strict=True):
+        prints = list(threads.map(lambda path: fingerprint(read_rgb(path)), pictures))
+    by_split: dict[RecordSplit, list[tuple[_Compared, Fingerprint]]] = {split: [] for split in RECORD_SPLITS}
+    for picture, found in zip(pictures.values(), prints, strict=True):
         if found is not None:
-            by_split[pool.split_of[group]].append((group, found))
+            by_split[pool.split_of[picture.group]].append((picture, found))
     kept = set(pool.split_of)
-    for loser in _KEPT_BEFORE:
+    for loser, winners in _KEPT_BEFORE.items():
         mine = by_split[loser]
-        for winner in _KEPT_BEFORE[loser]:
-            theirs = [pair for pair in by_split[winner] if pair[0] in kept]
-            for near in near_pairs([f for _, f in mine], [f for _, f in theirs]):
-                kept.discard(mine[near.first][0])
+        theirs = [pair for winner in winners for pair in by_split[winner] if pair[0].group in kept]
+        for near in near_pairs([f for _, f in mine], [f for _, f in theirs], bits=BURST_BITS):
+            here, there = mine[near.first][0], theirs[near.second][0]
+            if same_scene(near, here.source, there.source) is not None:
+                kept.discard(here.group)
     return kept
 
 
-def _pictures(pool: _Pool) -> Iterator[tuple[str, Path]]:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A picture that stands for its group: where it lies, and the name of its photograph."""
+
+    path: Path
+    source: str
+    group: str
+
+
+def _pictures(pool: _Pool) -> Iterator[_Compared]:
     """What is compared of every group: its reference where there is one, else the pictures themselves."""
     for clean in pool.clean:
-        yield clean.group, clean.path
+        yield _Compared(clean.path, clean.source, clean.group)
     for scored in pool.scored:
-        yield scored.group, scored.path if scored.reference is None else scored.reference
+        yield _Compared(scored.reference or scored.path, scored.source, scored.group)
     for preferred in pool.preferred:
-        yield preferred.group, preferred.reference
+        yield _Compared(preferred.reference, preferred.source, preferred.group)
 
 
 M = TypeVar("M", Clean, Scored, Preferred)

@@ -87,6 +87,18 @@ def test_a_near_duplicate_of_a_test_picture_is_left_out(copy: str, rated: list[R
     assert len(groups(gathered)["test"]) == 5
 
 
+def test_the_next_frame_of_a_burst_is_left_out_with_its_group(
+    rated: list[Rated], textured: Textured, tmp_path: Path
+) -> None:
+    scene = textured(80, 80, 50)
+    for one, corner in ((rated[4], 0), (rated[5], 2)):
+        frame = scene[corner : corner + 72, corner : corner + 72]
+        one.image.write_bytes(cv2.imencode(".png", frame)[1].tobytes())
+    named = [replace(one, split="test" if n < 5 else "train", group=f"lab/{n // 5}") for n, one in enumerate(rated)]
+    gathered = gather(None, None, [written(named, tmp_path)])
+    assert groups(gathered) == {"test": {"lab/0"}, "val": set(), "train": {"lab/2", "lab/3", "lab/4", "lab/5"}}
+
+
 # The files of `data read`
 
 
