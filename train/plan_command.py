@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,20 +10,23 @@ import typer
 from mllm_iqa.errors import ConfigError
 
 from .plan import as_text, make_plan, read_planned
+from .recipe import recipe_path
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="A recipe that tunes a model.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe that tunes a model: its file, or a shipped one's name.")],
     picture: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT of the pictures; may be repeated.")] = None,
     text_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one question and its answer.")] = 256,
     examples: Annotated[int | None, typer.Option(min=1, help="To learn from, for the steps per epoch.")] = None,
 ) -> None:
     """Print parameters, trainable share, GPU memory for full, LoRA and QLoRA tuning, tokens of a picture, and steps."""
     sizes = [_size(text) for text in (["512x384", "1024x768"] if picture is None else picture)]
-    print(as_text(make_plan(read_planned(recipe), sizes=sizes, text_tokens=text_tokens, examples=examples)))
+    print(
+        as_text(make_plan(read_planned(recipe_path(recipe)), sizes=sizes, text_tokens=text_tokens, examples=examples))
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -150,6 +150,13 @@ def test_a_recipe_that_cannot_be_planned_is_named(tmp_path: Path, right: str, wr
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["nano-lora", "qwen3-vl-4b-lora", "qwen3-vl-8b-qlora", "internvl-lora", "smolvlm-lora"])
+def test_a_shipped_recipe_is_planned_by_its_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "plan", name]) == 0
+    method = "qlora" if name.endswith("qlora") else "lora"
+    assert f" * {method}: " in capsys.readouterr().out
+
+
 def test_what_is_not_here_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="without a download there are InternVL3-2B-hf, Qwen3-VL-4B") as caught:
         read_config("nobody/nothing-at-all")
