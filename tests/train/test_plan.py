@@ -150,7 +150,10 @@ def test_a_recipe_that_cannot_be_planned_is_named(tmp_path: Path, right: str, wr
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nano-lora", "qwen3-vl-4b-lora", "qwen3-vl-8b-qlora", "internvl-lora", "smolvlm-lora"])
+SHIPPED = ("nano-lora", "qwen3-vl-4b-lora", "qwen3-vl-8b-qlora", "internvl-lora", "smolvlm-lora")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_is_planned_by_its_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "plan", name]) == 0
     method = "qlora" if name.endswith("qlora") else "lora"
