@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def optimise(
     state_path, first = folder / "state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
-        _check_same_run(folder, state.get("run", {}), run)
+        check_same_run(folder, state.get("run", {}), run)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
@@ -131,7 +131,12 @@ def digest_of(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _check_same_run(folder: Path, before: dict[str, object], now: dict[str, object]) -> None:
+def check_same_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Refuse to go on in a folder that holds a run of other settings; how often states are saved may change.
+
+    Raises:
+        ConfigError: naming the first setting that differs.
+    """
     for key in now:
         if key != "save_every" and before.get(key) != now[key]:
             raise ConfigError(

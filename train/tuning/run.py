@@ -13,6 +13,7 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.output_file import replaced_at_end
 
+from ..loop import check_same_run
 from .collate import Collator
 from .encode import encode
 from .examples import Example
@@ -124,12 +125,7 @@ def claim(output: Path, settings: dict[str, Any]) -> None:
     """
     path = output / "run.json"
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in settings.items():
-            if before.get(key) != value:
-                raise ConfigError(
-                    f"{output}: holds a run whose {key} was {before.get(key)}, not {value}; name another output folder"
-                )
+        check_same_run(output, json.loads(path.read_text(encoding="utf-8")), settings)
         return
     output.mkdir(parents=True, exist_ok=True)
     with replaced_at_end(path) as file:
