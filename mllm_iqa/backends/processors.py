@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.processing_utils import ProcessorMixin
 from transformers.utils.import_utils import is_torchvision_available
 
 
@@ -22,7 +23,10 @@ def _for_pictures_alone(kind: Any) -> Any:
     def check(self: Any, name: str, part: Any) -> Any:
         return None if name == "video_processor" else kind.check_argument_for_proper_class(self, name, part)
 
-    return type(kind.__name__, (kind,), {"check_argument_for_proper_class": check})
+    # A processor that writes chats itself (SmolVLM) asks its video half for a frame rate; without videos the general
+    # way of writing them is the same.
+    own = {"check_argument_for_proper_class": check, "apply_chat_template": ProcessorMixin.apply_chat_template}
+    return type(kind.__name__, (kind,), own)
 
 
 def picture_processor(source: str) -> Any:

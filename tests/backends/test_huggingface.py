@@ -32,8 +32,9 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
 )
+from transformers.cache_utils import DynamicLayer, LinearAttentionLayer, StaticLayer
 
-from mllm_iqa.backends import huggingface
+from mllm_iqa.backends import passes, states, vision
 from mllm_iqa.backends.base import Conversation, Turn
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import BackendError, IqaError, PromptError
@@ -151,10 +152,11 @@ def test_candidates_are_as_probable_as_in_stock_transformers(
 def test_a_transformers_that_takes_no_encoded_pictures_still_sees_them(
     load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface, "takes_encoded_pictures", lambda model: False)
+    monkeypatch.setattr(passes, "takes_encoded_pictures", lambda model: False)
     old = load()
     # Before 5.18 the argument was swallowed, so that handing it over would leave the pictures out.
-    monkeypatch.setattr(old, "_encode", lambda pictures: pytest.fail("pictures were encoded for nothing"))
+    assert old._passes.pictures is None
+    assert backend._passes.pictures is not None
     asked_of_both = list(CONVERSATIONS.values())
     np.testing.assert_allclose(
         old.continuation_logprobs(asked_of_both, MIXED_WORDS),
@@ -163,19 +165,46 @@ def test_a_transformers_that_takes_no_encoded_pictures_still_sees_them(
     )
 
 
+def key_layer(values: torch.Tensor) -> DynamicLayer:
+    layer = DynamicLayer()
+    layer.update(values, values + 100)
+    return layer
+
+
 def test_rows_of_a_pass_go_on_without_a_copy_and_others_in_their_order() -> None:
-    def passed(rows: int, first: float) -> list[huggingface._State]:
+    def passed(rows: int, first: float) -> list[states.State]:
         values = torch.arange(rows * 6.0).reshape(rows, 1, 2, 3) + first
-        layers = [(values, values + 100), (values + 200, values + 300)]
-        return [huggingface._State(layers, i, torch.zeros(1)) for i in range(rows)]
+        layers = [key_layer(values), key_layer(values + 200)]
+        return [states.State(layers, i, torch.zeros(1)) for i in range(rows)]
 
     one, two = passed(3, 0.0), passed(2, 50.0)
-    assert huggingface._joined(one) is one[0].keys_values
-    assert huggingface._joined(one[1:2] + one[:1])[1][0].tolist() == one[0].keys_values[1][0][[1, 0]].tolist()
-    mixed = huggingface._joined([two[1], one[2]])
-    for layer, (keys, values) in enumerate(mixed):
-        assert keys.tolist() == [two[1].keys_values[layer][0][1].tolist(), one[2].keys_values[layer][0][2].tolist()]
-        assert torch.equal(values, keys + 100)
+    assert all(layer.keys is kept.keys for layer, kept in zip(states.joined(one).layers, one[0].layers, strict=True))
+    turned = states.joined(one[1:2] + one[:1]).layers[1]
+    assert turned.keys.tolist() == one[0].layers[1].keys[[1, 0]].tolist()
+    mixed = states.joined([two[1], one[2]])
+    for n, layer in enumerate(mixed.layers):
+        assert layer.keys.tolist() == [two[1].layers[n].keys[1].tolist(), one[2].layers[n].keys[2].tolist()]
+        assert torch.equal(layer.values, layer.keys + 100)
+    # A pass that goes on from states writes into its own cache.
+    mixed.update(torch.zeros(2, 1, 1, 3), torch.zeros(2, 1, 1, 3), 0)
+    assert mixed.layers[0].keys.shape[-2] == 3
+    assert one[0].layers[0].keys.shape[-2] == two[0].layers[0].keys.shape[-2] == 2
+
+
+def test_recurrent_states_are_copied_before_a_pass_overwrites_them() -> None:
+    layer = LinearAttentionLayer()
+    layer.update_conv_state(torch.ones(2, 3, 4))
+    layer.update_recurrent_state(torch.ones(2, 1, 2, 2))
+    found = [states.State([layer], i, torch.zeros(1)) for i in range(2)]
+    for order in (found, found[::-1], found[:1]):
+        (copied,) = states.joined(order).layers
+        copied.update_recurrent_state(torch.full((len(order), 1, 2, 2), 7.0))
+        copied.conv_states[0].fill_(7.0)
+        copied.has_previous_state[0] = False
+        assert layer.recurrent_states[0].eq(1).all() and layer.conv_states[0].eq(1).all()
+        assert layer.has_previous_state[0]
+    assert found[0].nbytes == 4 * (3 * 4 + 2 * 2)
+    assert states.held_bytes(found) == 2 * found[0].nbytes
 
 
 def test_pictures_their_order_and_the_words_matter(backend: HuggingFaceBackend) -> None:
@@ -308,15 +337,15 @@ def test_a_call_larger_than_the_caches_is_right_and_leaves_them_bounded(
     load: Callable[[], HuggingFaceBackend],
 ) -> None:
     backend = load()
-    count = huggingface._CACHED_ROWS + 6
+    count = states.CACHED_ROWS + 6
     start = [asked((32, 32), seed=n) for n in range(count)]
     backend.continuation_logprobs(start, LEVEL_WORDS)
     # Some of these go on from a cached beginning, which the others, computed first, push out.
     go_on = [c.continued(" good.") for c in start]
     rows = backend.continuation_logprobs(go_on, MIXED_WORDS)
     backend.generate(go_on, max_new_tokens=2)
-    assert len(backend._rows) <= huggingface._CACHED_ROWS
-    assert len(backend._pictures) <= huggingface._CACHED_PICTURES
+    assert len(backend._rows) <= states.CACHED_ROWS
+    assert len(backend._passes.pictures or ()) <= vision.CACHED_PICTURES
     fresh = load()
     for n in (0, 5, 6, 11, 12, count - 1):
         expected = fresh.continuation_logprobs([go_on[n]], MIXED_WORDS)[0]
@@ -508,8 +537,8 @@ def test_threads_may_share_a_model(
     load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = load()
-    monkeypatch.setattr(huggingface, "_CACHED_ROWS", 3)  # so that threads push each other's rows out
-    monkeypatch.setattr(huggingface, "_CACHED_PICTURES", 2)
+    monkeypatch.setattr(states, "CACHED_ROWS", 3)  # so that threads push each other's rows out
+    monkeypatch.setattr(vision, "CACHED_PICTURES", 2)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -524,9 +553,9 @@ def test_threads_may_share_a_model(
 def test_the_cache_is_bounded_in_bytes(load: Callable[[], HuggingFaceBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     small = load()
     small.continuation_logprobs([asked((64, 64), seed=0)], LEVEL_WORDS)
-    (state,) = small._rows.values()
-    assert state.nbytes == sum(k[0].nbytes + v[0].nbytes for k, v in state.keys_values) > 1000
-    monkeypatch.setattr(huggingface, "_MAX_BYTES", 3 * state.nbytes)
+    (state,) = small._rows.states()
+    assert state.nbytes == sum(layer.keys[0].nbytes + layer.values[0].nbytes for layer in state.layers) > 1000
+    monkeypatch.setattr(states, "MAX_BYTES", 3 * state.nbytes)
     for n in range(1, 8):
         small.continuation_logprobs([asked((64, 64), seed=n)], LEVEL_WORDS)
     assert len(small._rows) == 3
@@ -541,7 +570,7 @@ def test_candidates_go_on_from_rows_that_no_longer_fit_the_cache(
     load: Callable[[], HuggingFaceBackend], backend: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = load()
-    monkeypatch.setattr(huggingface, "_MAX_BYTES", 1)
+    monkeypatch.setattr(states, "MAX_BYTES", 1)
     prefilled = []
     true_pass = small._pass
     monkeypatch.setattr(
@@ -583,14 +612,6 @@ def test_an_unknown_type_of_number_is_refused(tiny_checkpoint: Path) -> None:
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
 def test_a_device_that_is_not_here_is_refused(tiny_checkpoint: Path, device: str) -> None:
     assert refused(tiny_checkpoint, device=device).startswith(f"no device {device!r} here: ")
-
-
-def test_positions_that_a_model_keeps_to_itself_are_refused(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As for a family of this kind that the engine does not know.
-    monkeypatch.setattr(huggingface, "_QWEN_FAMILIES", ())
-    assert refused(tiny_checkpoint).endswith("models of type 'qwen3_vl' are not supported")
 
 
 # Other architectures
@@ -746,12 +767,44 @@ def test_a_model_outside_the_qwen_families(tiny_checkpoint: Path, tmp_path: Path
     assert np.abs(rows[0] - rows[2]).max() > 0.01
 
 
-def test_layers_that_forget_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    # Going on from a cached beginning needs the keys of every token; a sliding window keeps the last few.
+def test_layers_that_keep_a_window_go_on_like_stock_transformers(tiny_checkpoint: Path, tmp_path: Path) -> None:
     save_llava(tmp_path, tiny_checkpoint, {"model_type": "mistral", "sliding_window": 8, "head_dim": 32})
     made = HuggingFaceBackend.load(str(tmp_path), device="cpu")
-    with pytest.raises(BackendError, match="do not keep every token's key"):
-        made.continuation_logprobs([asked((64, 64))], LEVEL_WORDS)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path).eval()
+    processor = AutoProcessor.from_pretrained(tmp_path, backend="pil")
+    start = [asked((64, 64)), asked((64, 64), seed=3)]
+    made.continuation_logprobs(start, LEVEL_WORDS)
+    more = [c.continued(" good. It shows") for c in start]
+    rows = made.continuation_logprobs(more, MIXED_WORDS)
+    assert {layer.keys.shape[-2] for state in made._rows.states() for layer in state.layers} == {7}
+    for conversation, row in zip(more, rows, strict=True):
+        inputs = llava_inputs(processor, conversation)
+        assert inputs["input_ids"].shape[1] > 20
+        expected = stock_logprobs(model, processor.tokenizer, inputs, MIXED_WORDS)
+        np.testing.assert_allclose(row, expected, atol=STOCK_TOLERANCE)
+
+
+def test_layers_that_look_at_something_else_are_refused(
+    load: Callable[[], HuggingFaceBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a layer that attends to the picture alone (Mllama) or of a kind that is not known here."""
+    backend = load()
+    forward = backend.model.forward
+
+    def changed(layer: Any) -> None:
+        def answer(**inputs: Any) -> Any:
+            out = forward(**inputs)
+            out.past_key_values.layers[1] = layer
+            return out
+
+        monkeypatch.setattr(backend.model, "forward", answer)
+
+    changed(key_layer(torch.zeros(1, 1, 4, 32)))
+    with pytest.raises(BackendError, match="it keeps DynamicLayer of other tokens between passes"):
+        backend.continuation_logprobs([CONVERSATIONS["one"]], LEVEL_WORDS)
+    changed(StaticLayer(max_cache_len=4))
+    with pytest.raises(BackendError, match="it keeps StaticLayer between passes"):
+        backend.continuation_logprobs([CONVERSATIONS["one"]], LEVEL_WORDS)
 
 
 def test_lower_precision_is_used_throughout(tiny_checkpoint: Path, tmp_path: Path) -> None:

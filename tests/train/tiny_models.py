@@ -3,6 +3,7 @@
 Each has the processor, the special tokens and the chat template of its family, and nano's words.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from mllm_iqa.train.nano_tokenizer import CHAT_TEMPLATE, build_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessorPil,
+    Glm4vConfig,
+    Glm4vForConditionalGeneration,
+    Glm4vImageProcessorPil,
     GotOcr2ImageProcessorPil,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -21,13 +25,23 @@ from transformers import (
     InternVLForConditionalGeneration,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
     LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessorPil,
 )
 
 TEMPLATE = CHAT_TEMPLATE.replace("<|vision_start|><|image_pad|><|vision_end|>", "IMAGE")
@@ -182,10 +196,118 @@ def internvl(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def qwen2_vl(folder: Path) -> None:
+    """The class of Q-VL before 2.5: patches of 14, full attention in the vision tower."""
+    tokenizer = tokenizer_with()
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 6, 6]}
+    text = {k: v for k, v in _text(tokenizer).items() if k != "head_dim"} | {"rope_parameters": rope}
+    vision = {"depth": 2, "embed_dim": 64, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "initializer_range": 0.1}
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
+    torch.manual_seed(0)
+    _write(Qwen2VLForConditionalGeneration(config), tokenizer, folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil().save_pretrained(folder)
+
+
+def qwen3_5(folder: Path) -> None:
+    """The class of Q-ReAlign: most layers fold all tokens into one recurrent state."""
+    tokenizer = tokenizer_with()
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+    text = _text(tokenizer) | {
+        "rope_parameters": rope | {"partial_rotary_factor": 0.25},
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_hidden_layers": 3,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
+    vision = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 64}
+    vision |= {"num_position_embeddings": 64, "initializer_range": 0.1}
+    config = Qwen3_5Config(text_config=text, vision_config=vision, **_qwen_ids(tokenizer))
+    torch.manual_seed(0)
+    _write(Qwen3_5ForConditionalGeneration(config), tokenizer, folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(patch_size=16, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder)
+
+
+def llava_onevision(folder: Path) -> None:
+    """The class of Q-SiT: a picture is cut into tiles and seen whole besides."""
+    tokenizer = tokenizer_with("<image>", "<video>")
+    vision = SMALL | {"model_type": "siglip_vision_model", "image_size": 28, "patch_size": 14, "initializer_range": 0.3}
+    grid = [[28, 28], [28, 56], [56, 28], [56, 56]]
+    config = LlavaOnevisionConfig(
+        vision_config=vision,
+        text_config={k: v for k, v in _text(tokenizer).items() if k != "head_dim"} | {"model_type": "qwen2"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_id=tokenizer.convert_tokens_to_ids("<video>"),
+        image_grid_pinpoints=grid,
+        vision_feature_select_strategy="full",
+    )
+    torch.manual_seed(0)
+    _write(LlavaOnevisionForConditionalGeneration(config), tokenizer, folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE.replace("IMAGE", "<image>"), "utf8")
+    settings = {"num_image_tokens": 4, "vision_feature_select_strategy": "full"}
+    settings |= {"processor_class": "LlavaOnevisionProcessor"}
+    (folder / "processor_config.json").write_text(json.dumps(settings))
+    sizes = {"size": {"height": 28, "width": 28}, "image_grid_pinpoints": grid}
+    LlavaOnevisionImageProcessorPil(**sizes).save_pretrained(folder)
+
+
+def smolvlm(folder: Path) -> None:
+    """The class of SmolVLM2."""
+    tiles = [f"<row_{i}_col_{j}>" for i in range(1, 7) for j in range(1, 7)]
+    tokenizer = tokenizer_with("<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>", *tiles)
+    config = SmolVLMConfig(
+        vision_config=SMALL | {"image_size": 56, "patch_size": 14, "initializer_range": 0.1},
+        text_config=_text(tokenizer) | {"model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    _write(SmolVLMForConditionalGeneration(config), tokenizer, folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE.replace("IMAGE", "<image>"), "utf8")
+    (folder / "processor_config.json").write_text('{"image_seq_len": 4, "processor_class": "SmolVLMProcessor"}')
+    sizes = {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}}
+    SmolVLMImageProcessorPil(**sizes).save_pretrained(folder)
+
+
+def glm4v(folder: Path) -> None:
+    """Positions that depend on the pictures, as in the Qwen families, with a processor and vision tower of its own."""
+    names = ["<|image|>", "<|begin_of_image|>", "<|end_of_image|>"]
+    videos = ["<|video|>", "<|begin_of_video|>", "<|end_of_video|>"]
+    tokenizer = tokenizer_with(*names, *videos)
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3], "partial_rotary_factor": 0.5}
+    text = {k: v for k, v in _text(tokenizer).items() if k != "head_dim"} | {"rope_parameters": rope}
+    vision = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 64}
+    keys = ("image_token_id", "image_start_token_id", "image_end_token_id")
+    ids = dict(zip(keys, tokenizer.convert_tokens_to_ids(names), strict=True))
+    ids |= {
+        key.replace("image", "video"): token
+        for key, token in zip(keys, tokenizer.convert_tokens_to_ids(videos), strict=True)
+    }
+    config = Glm4vConfig(text_config=text, vision_config=vision | {"initializer_range": 0.1}, **ids)
+    torch.manual_seed(0)
+    _write(Glm4vForConditionalGeneration(config), tokenizer, folder)
+    tokenizer.save_pretrained(folder)
+    template = TEMPLATE.replace("IMAGE", "<|begin_of_image|><|image|><|end_of_image|>")
+    (folder / "chat_template.jinja").write_text(template, "utf8")
+    (folder / "processor_config.json").write_text('{"processor_class": "Glm4vProcessor"}')
+    Glm4vImageProcessorPil(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}).save_pretrained(folder)
+
+
 MAKERS: dict[str, Callable[[Path], None]] = {
     "qwen3_vl": qwen3_vl,
     "qwen2_5_vl": qwen2_5_vl,
     "llava": llava,
     "idefics3": idefics3,
     "internvl": internvl,
+    "qwen2_vl": qwen2_vl,
+    "qwen3_5": qwen3_5,
+    "llava_onevision": llava_onevision,
+    "smolvlm": smolvlm,
+    "glm4v": glm4v,
 }
