@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
 from . import registry
+from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
-from .errors import BackendError, ImageError, PromptError
+from .errors import AnswerError, BackendError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
-from .prompt_files import LANGUAGES, effect_key, effect_sentences, findings_text, load_prompt
+from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -24,6 +25,7 @@ from .scoring import (
     winner_of,
 )
 from .taxonomy import FAMILY_OF, KINDS
+from .transformers_options import TransformersOptions
 from .types import Comparison, Failure, Finding, Score
 
 _REASON_TOKENS = 96
@@ -37,29 +39,46 @@ class Assistant:
     on which other pictures are judged in the same call.
     """
 
-    def __init__(self, backend: Backend, *, card: Card | None = None, max_pixels: int | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        card: Card | None = None,
+        max_pixels: int | None = None,
+        entry: registry.ModelEntry | None = None,
+    ) -> None:
         """Wrap a backend.
 
         Args:
             backend: the engine.
             card: of its checkpoint, for the calibrated interval.
             max_pixels: pixel budget of one picture instead of the backend's own.
+            entry: of its model in the registry, which says how it is asked, how it answers and what it can do.
         """
         self.backend = backend
         self.card = card
+        self.entry = entry
+        self.can = registry.ALL if entry is None else entry.can
         self.max_pixels = max_pixels if max_pixels is not None else backend.max_pixels
 
     @classmethod
     def load(
-        cls, model: str = "nano", *, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None
+        cls,
+        model: str = "nano",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_pixels: int | None = None,
+        options: TransformersOptions | None = None,
     ) -> Assistant:
         """Load a model by registry name, directory or hub id.
 
         Args:
             model: e.g. "nano"; "fake" gives an engine without a model, for testing.
-            device: "auto", "cpu", "cuda", "cuda:1" ...
+            device: "auto", "cpu", "cuda", "cuda:1" ...; "split" = a part of the model on every GPU.
             dtype: "auto" (float32 on a CPU, else bfloat16) or a torch dtype's name.
             max_pixels: pixel budget of one picture instead of the checkpoint's own.
+            options: further settings of the transformers engine: quantization, adapters, attention, compilation.
 
         Raises:
             CheckpointError: no such model, or one that cannot be loaded; one sentence says why.
@@ -71,8 +90,24 @@ class Assistant:
             return cls(FakeBackend(), max_pixels=max_pixels)
         from .backends.huggingface import HuggingFaceBackend
 
-        backend = HuggingFaceBackend.load(source, device=device, dtype=dtype)
-        return cls(backend, card=backend.card, max_pixels=max_pixels)
+        backend = HuggingFaceBackend.load(source, device=device, dtype=dtype, options=options)
+        return cls(backend, card=backend.card, max_pixels=max_pixels, entry=registry.entry_of(model))
+
+    def use_adapter(self, name: str | None) -> None:
+        """Let a LoRA adapter that was loaded beside the model answer from now on; None = the model alone.
+
+        Raises:
+            BackendError: the engine cannot switch adapters.
+            CheckpointError: there is no adapter of that name.
+        """
+        from .backends.huggingface import HuggingFaceBackend
+
+        if not isinstance(self.backend, HuggingFaceBackend):
+            raise BackendError(
+                f"{self.backend.name}: its engine does not switch adapters; the transformers engine does"
+            )
+        self.backend.use_adapter(name)
+        self.card = self.backend.card
 
     def score(
         self,
@@ -88,26 +123,30 @@ class Assistant:
         Args:
             image: anything `load_image` takes.
             reference: the picture it should look like, for full-reference judgement.
-            explain: also find distortions and write an explanation (about three times the work).
+            explain: also find distortions and write an explanation (about three times the work), where the model can.
             language: of the words; the model must know it.
             name: what to call the picture in the result.
 
         Raises:
+            AnswerError: the model wrote something else than the number it was asked for.
             ImageError: a picture that cannot be read or judged.
-            BackendError: a language the model does not speak.
+            BackendError: a language the model does not speak, or a reference for a model that takes none.
         """
         self._check_language(language)
         picture = self._picture(image, name)
-        if reference is None:
-            return self._score([picture], explain=explain)[0]
-        return self._score([picture], explain=explain, references=[self._picture(reference, None)])[0]
+        references = None if reference is None else [self._picture(reference, None)]
+        (result,) = self._score([picture], explain=explain, references=references)
+        if isinstance(result, Failure):
+            raise AnswerError(result.error)
+        return result
 
     def score_many(
         self, images: Iterable[ImageSource], *, explain: bool = True, language: str = "en", batch_size: int = 8
     ) -> Iterator[Score | Failure]:
         """Judge pictures one after the other, in their order, as an iterator that holds `batch_size` at a time.
 
-        A picture that cannot be read becomes a `Failure` in its place; the rest goes on.
+        A picture that cannot be read, or about which the model writes something else than the number it was asked for,
+        becomes a `Failure` in its place; the rest goes on.
 
         Raises:
             ImageError: a single path instead of several pictures.
@@ -143,8 +182,13 @@ class Assistant:
             reference: what both should look like, if there is such a picture.
             explain: also find the distortions of both and say them.
             language: of the words.
+
+        Raises:
+            BackendError: the model cannot compare, or does not speak the language.
         """
         self._check_language(language)
+        if "compare" not in self.can:
+            raise BackendError(f"{self.backend.name} cannot compare pictures; score both instead")
         pictures = [self._picture(a, None), self._picture(b, None)]
         given = None if reference is None else self._picture(reference, None)
         prompt = load_prompt("compare.v1" if given is None else "compare_reference.v1")
@@ -222,14 +266,20 @@ class Assistant:
 
     def _score(
         self, pictures: Sequence[Picture], *, explain: bool, references: Sequence[Picture] | None = None
-    ) -> list[Score]:
+    ) -> Sequence[Score | Failure]:
         """Scores of pictures, judged together; each as if it were alone."""
         if not pictures:
             return []
-        prompt = load_prompt("rate.v1" if references is None else "rate_reference.v1")
+        own = None if self.entry is None else self.entry.prompt
+        if references is not None and "compare" not in self.can:
+            raise BackendError(f"{self.backend.name} judges a picture on its own; leave the reference out")
+        if self.entry is not None and self.entry.answer == "number":
+            return self._score_written(pictures, self.entry, explain=explain)
+        explain = explain and "explain" in self.can
+        prompt = load_prompt((own or "rate.v1") if references is None else "rate_reference.v1")
         shown = [(p,) for p in pictures] if references is None else list(zip(references, pictures, strict=True))
-        asked = [Conversation.ask(s, prompt.question, prompt.answer_prefix) for s in shown]
-        words = [prompt.phrase("level", level=level) for level in LEVELS]
+        asked = [Conversation.ask(s, prompt.question, prompt.answer_prefix, system=prompt.system) for s in shown]
+        words = [_level_word(prompt, level) for level in LEVELS]
         logprobs = self.backend.continuation_logprobs(asked, words)
         probs = level_probs(logprobs)
         levels = [LEVELS[int(row.argmax())] for row in probs]
@@ -255,6 +305,37 @@ class Assistant:
                     model=self.backend.name,
                     prompt=prompt.name,
                     reference=None if references is None else references[i].info,
+                )
+            )
+        return scores
+
+    def _score_written(
+        self, pictures: Sequence[Picture], entry: registry.ModelEntry, *, explain: bool
+    ) -> list[Score | Failure]:
+        """Scores by a model that reasons and then writes a number; what is no number on the scale is a failure."""
+        prompt = load_prompt(entry.prompt)
+        asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix, system=prompt.system) for p in pictures]
+        said = self.backend.generate(asked, max_new_tokens=entry.answer_tokens)
+        scores: list[Score | Failure] = []
+        for picture, text in zip(pictures, said, strict=True):
+            rating = parse_rating(prompt.answer_prefix + text, prompt)
+            if isinstance(rating, Unparsable):
+                name = picture.info.name
+                scores.append(Failure(name, f"{name}: {self.backend.name} gave no rating ({rating.reason})"))
+                continue
+            scores.append(
+                Score(
+                    mos=rating.mos,
+                    std=None,
+                    interval=None,
+                    levels=None,
+                    outside_mass=None,
+                    distortions=None,
+                    explanation=rating.reasoning or None if explain else None,
+                    confidence=None,
+                    image=picture.info,
+                    model=self.backend.name,
+                    prompt=prompt.name,
                 )
             )
         return scores
@@ -385,6 +466,12 @@ def _remarks(level: str) -> frozenset[str]:
     choices = [[w[0] for key, w in look.phrases.items() if key.startswith(f"{part}/")] for part in parts]
     looks = (look.phrase("sentence", **dict(zip(parts, c, strict=True))) for c in itertools.product(*choices))
     return frozenset([*looks, *(words.strip() for words in reason.wordings(level))])
+
+
+def _level_word(prompt: Prompt, level: str) -> str:
+    """How a level is said in a prompt: its own phrase, or the one of all levels."""
+    own = f"level/{level}"
+    return prompt.phrase(own) if own in prompt.phrases else prompt.phrase("level", level=level)
 
 
 def _check_several(images: object) -> None:

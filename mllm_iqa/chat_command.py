@@ -12,6 +12,7 @@ from .assistant import Assistant
 from .errors import IqaError
 from .images import Picture, load_image
 from .terminal import console, error_line, printable, show_comparison, show_score, spinner
+from .transformers_options import TransformersOptions
 
 HELP = "/score, /compare (two pictures), /reset (forget the conversation), /quit"
 
@@ -62,7 +63,14 @@ class Conversation:
         self._messages = [*messages, {"role": "assistant", "content": "".join(pieces)}]
 
 
-def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
+def chat(
+    paths: Sequence[Path],
+    *,
+    model: str,
+    device: str,
+    dtype: str = "auto",
+    options: TransformersOptions | None = None,
+) -> int:
     """Talk about pictures: with a prompt on a terminal, else one question per line of stdin.
 
     On a terminal Ctrl-C stops an answer, which is then forgotten, and Ctrl-D or Ctrl-C at the prompt ends the chat.
@@ -75,7 +83,7 @@ def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
     """
     pictures = [load_image(path, name=printable(str(path))) for path in paths]
     with spinner(f"loading {model}"):
-        conversation = Conversation(Assistant.load(model, device=device), pictures)
+        conversation = Conversation(Assistant.load(model, device=device, dtype=dtype, options=options), pictures)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         names = ", ".join(picture.info.name for picture in pictures)

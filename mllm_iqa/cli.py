@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 from .errors import ConfigError, IqaError
 from .extras import missing
+from .transformers_options import Quantize, TransformersOptions
 
 FEATURES: dict[str, tuple[str, str]] = {
     "train": ("mllm_iqa.train.cli:main", "Train or fine-tune a model."),
@@ -55,7 +56,10 @@ class ListFormat(StrEnum):
 
 _FORMATS = ", ".join(ScoreFormat)
 Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...; split = a part of the model on every GPU.")]
+Dtype = Annotated[str, typer.Option(help="auto (float32 on a CPU, else bfloat16), float32, bfloat16, float16.")]
+Quantized = Annotated[Quantize | None, typer.Option(help="Weights in fewer bits; needs bitsandbytes.")]
+Adapter = Annotated[str | None, typer.Option(help="A LoRA adapter on the model: its folder or hub id.")]
 Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
 Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
 Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
@@ -133,6 +137,9 @@ def score(
     explain: Explain = True,
     model: Model = "nano",
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per pass; does not change the scores.")] = 8,
     language: Language = "en",
     reference: Annotated[Path | None, typer.Option(help="What the only picture is compared with.")] = None,
@@ -150,12 +157,18 @@ def score(
         explain=explain,
         model=model,
         device=device,
+        dtype=dtype,
+        options=_options_of(quantize, adapter),
         batch_size=batch_size,
         language=language,
         reference=reference,
         allow_failures=allow_failures,
     )
     raise typer.Exit(run(paths, options))
+
+
+def _options_of(quantize: Quantize | None, adapter: str | None) -> TransformersOptions:
+    return TransformersOptions(quantize=quantize, adapters=() if adapter is None else (adapter,))
 
 
 def _format_of(output: Path | None) -> ScoreFormat:
@@ -177,6 +190,9 @@ def compare(
     format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
     model: Model = "nano",
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
     language: Language = "en",
 ) -> None:
     """Say which of two pictures looks better, and why."""
@@ -187,7 +203,7 @@ def compare(
     picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
     original = None if reference is None else load_image(reference, name=printable(str(reference)))
     with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, device=device)
+        assistant = Assistant.load(model, device=device, dtype=dtype, options=_options_of(quantize, adapter))
     result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
     if format is TextFormat.json:
         _print_json(result.to_dict())
@@ -200,27 +216,37 @@ def chat(
     images: Annotated[list[Path], typer.Argument(help="The pictures to talk about.")],
     model: Model = "nano",
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
 ) -> None:
     """Ask questions about pictures: at a prompt, or one per line of stdin."""
     from .chat_command import chat as run
 
-    raise typer.Exit(run(images, model=model, device=device))
+    options = _options_of(quantize, adapter)
+    raise typer.Exit(run(images, model=model, device=device, dtype=dtype, options=options))
 
 
-@app.command()
-def models(format: Listing = ListFormat.table) -> None:
-    """List the models known by name; any folder or hub id works too."""
-    from dataclasses import asdict
+models_app = typer.Typer(invoke_without_command=True, help="List the models known by name, or fetch one.")
+app.add_typer(models_app, name="models")
 
-    from .registry import MODELS
-    from .terminal import console, show_table
 
-    rows = [asdict(entry) for entry in MODELS.values()]
-    if format is ListFormat.json:
-        _print_json(rows)
-    else:
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        show_table(list(rows[0]), cells, on=console())
+@models_app.callback()
+def models(ctx: typer.Context, format: Listing = ListFormat.table) -> None:
+    """List the models known by name, or fetch one; any folder or hub id works too."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from .models_command import show_models
+
+    show_models(as_json=format is ListFormat.json)
+
+
+@models_app.command()
+def pull(model: Annotated[str, typer.Argument(help="A name from `mllm-iqa models`, or a hub id.")]) -> None:
+    """Fetch a model ahead of time; an interrupted download goes on where it stopped."""
+    from .models_command import pull as run
+
+    print(run(model))
 
 
 @app.command()
@@ -255,12 +281,6 @@ def _forward(ctx: typer.Context) -> None:
 
 for _name, (_, _help) in FEATURES.items():
     app.command(_name, cls=_Forwarded, help=_help)(_forward)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _print_json(value: Any) -> None:

@@ -24,6 +24,10 @@ class BackendError(IqaError):
     """An engine that cannot do what it was asked."""
 
 
+class AnswerError(IqaError):
+    """A model's written answer that is not in the form it was asked for; nothing is guessed from it."""
+
+
 class DataError(IqaError):
     """Training or evaluation data that is missing, unreadable or out of its stated range."""
 

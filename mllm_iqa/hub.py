@@ -1,7 +1,7 @@
 """Checkpoints from the hub: safetensors and settings only, pinned revisions respected, each failure one sentence.
 
-The hub's own settings hold: `HF_ENDPOINT` names a mirror, `HF_HUB_OFFLINE` forbids downloads, `HF_HOME` says where files
-are kept, `HF_TOKEN` opens gated repositories.
+The hub's own settings hold: `HF_ENDPOINT` names a mirror, `HF_HUB_OFFLINE` forbids downloads, `HF_HOME` says where
+files are kept, `HF_TOKEN` opens gated repositories.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Place:
 
 
 def place_of(source: str) -> Place:
-    """The place that a hub id means: `owner/name`, or `owner/name@revision` for another revision than the registry's."""
+    """The place that a hub id means: `owner/name`, or `owner/name@revision` for a revision other than our own."""
     repository, _, revision = source.partition("@")
     entry = entry_of(repository)
     pinned = (entry.revision or "main", entry.subfolder) if entry is not None else ("main", "")
@@ -141,8 +141,8 @@ def _refusal(place: Place, error: Exception) -> CheckpointError | None:
         return CheckpointError(f"{place.repository}: not found at {where}; is the name right, or is it private?")
     if constants.HF_HUB_OFFLINE and isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return CheckpointError(
-            f"{place}: is not here, and the hub is switched off (HF_HUB_OFFLINE); "
-            f"where there is a network, run: mllm-iqa models pull {place.repository}"
+            f"{place.repository}: could not be fetched; the hub is switched off (HF_HUB_OFFLINE), and {place.revision} "
+            f"is not here; where there is a network, run: mllm-iqa models pull {place.repository}"
         )
     # The hub's client has used several HTTP libraries; all are called httpx-something.
     of_http = type(error).__module__.startswith("httpx")
@@ -170,11 +170,11 @@ def _brief(error: BaseException) -> str:
 
 def _bar() -> type[Any]:
     """The hub's progress bar, silent where stderr is no terminal."""
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub import utils
 
-    class Bar(tqdm):  # type: ignore[type-arg,misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": not sys.stderr.isatty()})
+    bar: Any = utils.tqdm  # type: ignore[attr-defined]
 
-    return Bar
+    def start(self: Any, *args: Any, **kwargs: Any) -> None:
+        bar.__init__(self, *args, **{**kwargs, "disable": not sys.stderr.isatty()})
 
+    return type("Bar", (bar,), {"__init__": start})

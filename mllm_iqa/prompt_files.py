@@ -29,6 +29,7 @@ class Prompt(BaseModel):
     Attributes:
         task: what is asked; version: of this wording; language: of the words.
         images: how many pictures the question is about.
+        system: said before the conversation begins; "" = nothing.
         questions: wordings of the question; the first is the canonical one, the others serve in training.
         answer_prefix: how every answer begins; a level, kind or winner is read right after it.
         phrases: named templates with {fields}; several wordings of one phrase mean the same.
@@ -40,6 +41,7 @@ class Prompt(BaseModel):
     version: int
     language: str
     images: int
+    system: str = ""
     questions: tuple[str, ...]
     answer_prefix: str
     phrases: dict[str, tuple[str, ...]]

@@ -85,8 +85,8 @@ _ENTRIES = (
         "see its page",
         "8 B",
         ("score", "chat"),
-        "LLaVA-OneVision tuned to score and to answer questions on quality; published for transformers 4.45, so compare "
-        "a few scores with its page; its revision moves.",
+        "LLaVA-OneVision tuned to score and to answer questions on quality; published for transformers 4.45, so "
+        "compare a few scores with its page; its revision moves.",
         prompt="rate_qsit.v1",
     ),
     ModelEntry(
@@ -96,7 +96,7 @@ _ENTRIES = (
         "see its page",
         "0.9 B",
         ("score", "chat"),
-        "The small Q-SiT; published for transformers 4.45, so compare a few scores with its page; pinned to one commit.",
+        "The small Q-SiT; published for transformers 4.45, so compare a few scores with its page; pinned to a commit.",
         prompt="rate_qsit.v1",
     ),
     ModelEntry(
@@ -142,7 +142,7 @@ MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def entry_of(model: str) -> ModelEntry | None:
-    """The entry of a name, or of the hub id (with or without `@revision`) that a name stands for; None if there is none."""
+    """The entry of a name, or of the hub id that a name stands for, whatever its revision; None if there is none."""
     if model in MODELS:
         return MODELS[model]
     source = model.partition("@")[0]

@@ -17,6 +17,7 @@ from .inputs import expand
 from .output_file import check_output
 from .tables import Result, Write, text_output, writing
 from .terminal import console, error_line, printable, show_results, spinner
+from .transformers_options import TransformersOptions
 from .types import Failure
 
 
@@ -29,6 +30,7 @@ class ScoreOptions:
         output: where the results go; None = stdout.
         explain: whether to look for distortions and write an explanation.
         reference: what the only picture is compared with; None = judged on its own.
+        dtype, options: how the model is loaded; see `Assistant.load`.
         allow_failures: whether failed pictures leave the exit status at 0.
     """
 
@@ -37,6 +39,8 @@ class ScoreOptions:
     explain: bool
     model: str
     device: str
+    dtype: str
+    options: TransformersOptions
     batch_size: int
     language: str
     reference: Path | None
@@ -63,7 +67,7 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     elif options.format == "parquet":
         raise ConfigError("Parquet is a binary format; name its file with --output")
     with spinner(f"loading {options.model}"):
-        assistant = Assistant.load(options.model, device=options.device)
+        assistant = Assistant.load(options.model, device=options.device, dtype=options.dtype, options=options.options)
     failures: list[Failure] = []
     done = 0
     try:

@@ -47,7 +47,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "prompt": ("string", "the prompt and its version"),
     "error": ("string", "why the picture could not be judged; every column but name is null then"),
 }
-"""The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field."""
+"""The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field.
+
+`std`, the interval, the probabilities and `outside_mass` are null where the model writes a number instead of choosing a
+level word."""
 
 _ROWS_PER_GROUP = 1024  # bounds what Parquet keeps in memory
 
@@ -69,12 +72,12 @@ def flat_row(result: Result) -> dict[str, str | float | int | None]:
         "name": image.name,
         "mos": result.mos,
         "std": result.std,
-        "interval_low": interval.low,
-        "interval_high": interval.high,
-        "interval_coverage": interval.coverage,
-        "interval_source": interval.source,
+        "interval_low": None if interval is None else interval.low,
+        "interval_high": None if interval is None else interval.high,
+        "interval_coverage": None if interval is None else interval.coverage,
+        "interval_source": None if interval is None else interval.source,
         "level": result.level,
-        **{f"p_{level}": result.levels[level] for level in LEVELS},
+        **{f"p_{level}": None if result.levels is None else result.levels[level] for level in LEVELS},
         "outside_mass": result.outside_mass,
         "distortions": None if found is None else _json([asdict(finding) for finding in found]),
         "explanation": result.explanation,

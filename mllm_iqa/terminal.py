@@ -48,9 +48,10 @@ def spinner(doing: str) -> AbstractContextManager[object]:
 
 def show_score(score: Score, *, on: Console) -> None:
     """One picture in full: number, a bar for each level, findings, explanation, what was judged by whom."""
-    lines: list[RenderableType] = [_headline(score), _bars(score), *_findings(score)]
+    lines: list[RenderableType] = [_headline(score), *_bars(score), *_findings(score)]
     if score.explanation is not None:
         lines += [Text(""), Text(printable(score.explanation))]
+    if score.confidence is not None:
         lines.append(Text(f"confidence of the text {score.confidence:.2f}", style="dim"))
     lines += [Text(""), Text(_judged(score.image), style="dim")]
     lines.append(Text(f"model {score.model}, prompt {score.prompt}", style="dim"))
@@ -70,7 +71,8 @@ def show_results(results: Sequence[Score | Failure], *, on: Console) -> None:
     parts: list[RenderableType] = [_table(results, plain=not on.is_terminal), Text("")]
     for score in scores:
         if score.explanation is not None:
-            text = f"{printable(score.explanation)} (confidence {score.confidence:.2f})"
+            sure = "" if score.confidence is None else f" (confidence {score.confidence:.2f})"
+            text = f"{printable(score.explanation)}{sure}"
             parts.append(Text.assemble((printable(score.image.name), "bold"), ": ", text))
     parts.append(Text(f"{len(scores)}/{len(results)} scored{_judges(scores)}", style="dim"))
     if on.is_terminal:
@@ -120,23 +122,25 @@ def _print_plain(on: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def _headline(score: Score) -> Text:
-    interval = score.interval
-    return Text.assemble(
-        ("MOS ", "bold"),
-        (f"{score.mos:.2f} of 5 ({score.level})", f"bold {_COLOURS[score.level]}"),
-        f", {interval.coverage:.0%} interval {interval.low:.2f} to {interval.high:.2f}",
-        (f" [{interval.source}]", "dim"),
-        f", std {score.std:.2f}",
-    )
+    line = Text.assemble(("MOS ", "bold"), (f"{score.mos:.2f} of 5 ({score.level})", f"bold {_COLOURS[score.level]}"))
+    if score.interval is not None:
+        interval = score.interval
+        line.append(f", {interval.coverage:.0%} interval {interval.low:.2f} to {interval.high:.2f}")
+        line.append(f" [{interval.source}]", style="dim")
+    if score.std is not None:
+        line.append(f", std {score.std:.2f}")
+    return line
 
 
-def _bars(score: Score) -> Table:
+def _bars(score: Score) -> list[RenderableType]:
+    if score.levels is None:
+        return [Text("the model wrote this number; it says nothing of how sure it is", style="dim")]
     grid = Table.grid(padding=(0, 1))
     for level in LEVELS:
         p = score.levels[level]
         grid.add_row(level, f"{p:.3f}", Text("█" * round(p * _BAR_CELLS), style=_COLOURS[level]))
     grid.add_row(Text("no level", style="dim"), Text(f"{score.outside_mass:.3f}", style="dim"), "")
-    return grid
+    return [grid]
 
 
 def _findings(score: Score) -> list[RenderableType]:
@@ -183,7 +187,7 @@ def _table(results: Sequence[Score | Failure], *, plain: bool) -> Table:
         table.add_row(
             Text(printable(result.image.name)),
             f"{result.mos:.2f}",
-            f"{result.interval.low:.2f} to {result.interval.high:.2f}",
+            "-" if result.interval is None else f"{result.interval.low:.2f} to {result.interval.high:.2f}",
             Text(result.level, style=_COLOURS[result.level]),
             Text("-" if result.distortions is None else _found(result.distortions)),
         )

@@ -18,7 +18,7 @@ class TransformersOptions:
     """How the transformers engine runs a model.
 
     Attributes:
-        quantize: "8bit" or "4bit" weights (bitsandbytes; 4-bit is nf4 with doubly quantized scales); None = as they are.
+        quantize: "8bit" or "4bit" weights by bitsandbytes, the latter as nf4; None = as they are.
         attention: "auto" lets transformers choose; or "sdpa", "eager", "flash_attention_2", ... as it names them.
         compile: run the model through torch.compile; the first passes take minutes.
         adapters: folders or hub ids of LoRA adapters kept beside the model, the first of them in use.

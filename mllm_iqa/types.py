@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .levels import LEVELS, SEVERITIES
+from .levels import LEVELS, SEVERITIES, level_of_mos
 
 Winner = Literal["a", "b", "tie"]
 
@@ -81,20 +81,23 @@ class Score:
         interval: where the human score lies, see `Interval`.
         levels: probability of each of the five level words; sums to 1.
         outside_mass: probability, in [0, 1], that the model put on anything but a level word; large = distrust.
-        distortions: findings, most harmful first as the model reads them, empty when clean; None when not asked for.
-        explanation: text generated after and conditioned on the level and the findings; None when not asked for.
+            These four are None where the model writes a number instead of choosing a level: it says nothing of them.
+        distortions: findings, most harmful first as the model reads them, empty when clean; None when not asked for,
+            or when the model cannot tell.
+        explanation: text generated after and conditioned on the level and the findings; of a model that writes a
+            number, the reasoning that led it there; None when not asked for, or when the model cannot explain.
         confidence: of the text, in [0, 1]: geometric mean probability of its key words (level, kinds, severities);
-            None without a text.
+            None without a text, and of a model that writes a number.
         image: what was judged.
         model, prompt: names and versions of what judged it.
         reference: what it was judged against; None = on its own.
     """
 
     mos: float
-    std: float
-    interval: Interval
-    levels: dict[str, float]
-    outside_mass: float
+    std: float | None
+    interval: Interval | None
+    levels: dict[str, float] | None
+    outside_mass: float | None
     distortions: tuple[Finding, ...] | None
     explanation: str | None
     confidence: float | None
@@ -105,22 +108,24 @@ class Score:
 
     @property
     def level(self) -> str:
-        """The most probable level word."""
-        return max(LEVELS, key=lambda word: self.levels[word])
+        """The most probable level word; where the model wrote a number, the level nearest to it."""
+        levels = self.levels
+        return level_of_mos(self.mos) if levels is None else max(LEVELS, key=lambda word: levels[word])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the property `level` included."""
         return {"level": self.level, **asdict(self)}
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.image.name}: MOS {self.mos:.2f} ({self.level}), "
-            f"{self.interval.coverage:.0%} interval {self.interval.low:.2f}-{self.interval.high:.2f}"
-        ]
+        lines = [f"{self.image.name}: MOS {self.mos:.2f} ({self.level})"]
+        if self.interval is not None:
+            between = f"{self.interval.low:.2f}-{self.interval.high:.2f}"
+            lines[0] += f", {self.interval.coverage:.0%} interval {between}"
         if self.distortions is not None:
             lines.append("distortions: " + ("; ".join(map(str, self.distortions)) or "none found"))
         if self.explanation is not None:
-            lines.append(f"{self.explanation} (confidence {self.confidence:.2f})")
+            sure = "" if self.confidence is None else f" (confidence {self.confidence:.2f})"
+            lines.append(f"{self.explanation}{sure}")
         return "\n".join(lines)
 
 

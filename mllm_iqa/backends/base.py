@@ -13,7 +13,7 @@ from ..images import Picture
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: its role ("user" or "assistant") and its words."""
+    """One message: its role ("user", "assistant", or "system" for the first) and its words."""
 
     role: str
     text: str
@@ -32,10 +32,11 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     @classmethod
-    def ask(cls, pictures: Sequence[Picture], question: str, prefix: str = "") -> Conversation:
-        """One question about the pictures, and how the answer begins."""
-        turns = (Turn("user", question), Turn("assistant", prefix)) if prefix else (Turn("user", question),)
-        return cls(tuple(pictures), turns)
+    def ask(cls, pictures: Sequence[Picture], question: str, prefix: str = "", *, system: str = "") -> Conversation:
+        """One question about the pictures, how the answer begins, and what is said before the conversation."""
+        before = (Turn("system", system),) if system else ()
+        after = (Turn("assistant", prefix),) if prefix else ()
+        return cls(tuple(pictures), (*before, Turn("user", question), *after))
 
     def continued(self, text: str) -> Conversation:
         """The same conversation with more words put into the assistant's mouth."""

@@ -1,7 +1,7 @@
 """Conversations as a model reads them: token ids, pictures, and what its processor makes of those.
 
-Two readers: `GridReader` for the Qwen families, whose pictures keep their own size and become one token per merged patch,
-and `ProcessorReader` for every other model, whose own processor does all of it.
+Two readers: `GridReader` for the Qwen families, whose pictures keep their own size and become one token per merged
+patch, and `ProcessorReader` for every other model, whose own processor does all of it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Reader(Protocol):
         """The type of every token of rows like this one, by the name that the model takes it under; each (N, T)."""
 
     def grid(self, row: Row) -> torch.Tensor | None:
-        """Patches of the row's pictures as (n, 3): time, height, width; None without pictures or where there is none."""
+        """Patches of the row's pictures as (n, 3): time, height, width; None without pictures, or without a grid."""
 
 
 def digests_of(pictures: Sequence[Picture]) -> tuple[str, ...]:

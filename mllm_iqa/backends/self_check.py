@@ -74,4 +74,5 @@ def _plain_probs(backend: HuggingFaceBackend, text: str, row: Row) -> torch.Tens
     else:
         made = dict(backend.inputs_of(text, row.pictures))
     inputs = {k: v.to(model.device, model.dtype if v.is_floating_point() else v.dtype) for k, v in made.items()}
-    return model(**inputs).logits[0, -1].float().softmax(-1).cpu()
+    probs: torch.Tensor = model(**inputs).logits[0, -1].float().softmax(-1).cpu()
+    return probs

@@ -1,7 +1,7 @@
 """What passes leave behind, and the cache of it: a conversation that begins like an earlier one goes on from there.
 
-A state is a snapshot at the end of a row. Layers that keep every token's key, those that keep a window's, and those that
-fold all tokens into one recurrent state can all be gone on from at that point, so all of them are kept.
+A state is a snapshot at the end of a row. Layers that keep every token's key, those that keep a window's, and those
+that fold all tokens into one recurrent state can all be gone on from at that point, so all of them are kept.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def _rebuilt(sources: Sequence[Any], pick: Callable[[list[torch.Tensor]], torch.
 def _tensors(layer: Any) -> list[torch.Tensor]:
     found = [layer.keys, layer.values] if isinstance(layer, DynamicLayer) and layer.is_initialized else []
     if isinstance(layer, LinearAttentionLayer):
-        found += [t for name in _RECURRENT for t in getattr(layer, name).values() if t is not None]
-    return found
+        found += [tensor for name in _RECURRENT for tensor in getattr(layer, name).values()]
+    return [tensor for tensor in found if tensor is not None]
 
 
 def held_bytes(states: Iterable[State]) -> int:

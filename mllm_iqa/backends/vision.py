@@ -19,7 +19,7 @@ CACHED_PICTURES = 64
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What a vision tower made of one picture: merged tokens (n, hidden), and features of earlier layers if it has them."""
+    """What a vision tower made of one picture: merged tokens (n, hidden), and features of earlier layers if any."""
 
     tokens: torch.Tensor
     earlier: tuple[torch.Tensor, ...]
@@ -46,7 +46,7 @@ class PictureCache:
         pictures = [p for row in rows for p in row.pictures]
         self.encode(dict(zip(digests, pictures, strict=True)))
         encoded = [self._encoded[d] for d in digests]
-        out = BaseModelOutputWithDeepstackFeatures()
+        out: Any = BaseModelOutputWithDeepstackFeatures()
         out.pooler_output = [picture.tokens for picture in encoded]
         out.deepstack_features = [[e.earlier[k] for e in encoded] for k in range(len(encoded[0].earlier))]
         return out
@@ -75,6 +75,8 @@ class PictureCache:
         row = Row((), tuple(pictures), ())
         patches = self.reader.patches(pictures).to(self.model.device, self.model.dtype)
         grid = self.reader.grid(row)
-        out = self.model.model.get_image_features(patches, None if grid is None else grid.to(patches.device), return_dict=True)
+        out = self.model.model.get_image_features(
+            patches, None if grid is None else grid.to(patches.device), return_dict=True
+        )
         earlier = getattr(out, "deepstack_features", None) or ()
         return [Encoded(out.pooler_output[i], tuple(layer[i] for layer in earlier)) for i in range(len(pictures))]

@@ -141,7 +141,9 @@ def test_a_family_whose_answers_would_differ_is_refused(tiny: Tiny, monkeypatch:
     HuggingFaceBackend.load(str(tiny("glm4v")), device="cpu")
     true = passes.Passes._positions
     monkeypatch.setattr(passes.Passes, "_positions", lambda *inputs: true(*inputs).flip(-1))
-    with pytest.raises(CheckpointError, match=r"models of type 'glm4v' are not supported: its answers differ .* of 1\)"):
+    with pytest.raises(
+        CheckpointError, match=r"models of type 'glm4v' are not supported: its answers differ .* of 1\)"
+    ):
         HuggingFaceBackend.load(str(tiny("glm4v")), device="cpu")
 
 

@@ -195,7 +195,8 @@ def test_recurrent_states_are_copied_before_a_pass_overwrites_them() -> None:
     layer = LinearAttentionLayer()
     layer.update_conv_state(torch.ones(2, 3, 4))
     layer.update_recurrent_state(torch.ones(2, 1, 2, 2))
-    found = [states.State([layer], i, torch.zeros(1)) for i in range(2)]
+    layers = [layer]
+    found = [states.State(layers, i, torch.zeros(1)) for i in range(2)]
     for order in (found, found[::-1], found[:1]):
         (copied,) = states.joined(order).layers
         copied.update_recurrent_state(torch.full((len(order), 1, 2, 2), 7.0))
