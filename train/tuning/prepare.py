@@ -12,8 +12,8 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError
 from mllm_iqa.registry import resolve
 
-from .parts import train_only, with_lora
 from .recipe import Optimization, TuneRecipe
+from .what_learns import train_only, with_lora
 
 _TRAINER_NAMES = {"adamw": "adamw_torch", "adamw-8bit": "adamw_bnb_8bit", "paged-adamw-8bit": "paged_adamw_8bit"}
 
@@ -74,7 +74,7 @@ def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
-    return with_lora(model, lora.targets, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
+    return with_lora(model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
 
 
 def trainer_settings(optimization: Optimization) -> dict[str, Any]:

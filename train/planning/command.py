@@ -9,24 +9,28 @@ import typer
 
 from mllm_iqa.errors import ConfigError
 
-from .plan import as_text, make_plan, read_planned
-from .recipe import recipe_path
+from ..nano.recipe import NanoRecipe
+from ..recipe import read_recipe, recipe_path
+from .plan import as_text, make_plan, nano_as_text
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe that tunes a model: its file, or a shipped one's name.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or a shipped one's name.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value instead of the recipe's.")] = None,
     picture: Annotated[list[str] | None, typer.Option(help="WIDTHxHEIGHT of the pictures; may be repeated.")] = None,
     text_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one question and its answer.")] = 256,
     examples: Annotated[int | None, typer.Option(min=1, help="To learn from, for the steps per epoch.")] = None,
 ) -> None:
     """Print parameters, trainable share, GPU memory for full, LoRA and QLoRA tuning, tokens of a picture, and steps."""
+    plan = read_recipe(recipe_path(recipe), changes if changes is not None else ())
     sizes = [_size(text) for text in (["512x384", "1024x768"] if picture is None else picture)]
-    print(
-        as_text(make_plan(read_planned(recipe_path(recipe)), sizes=sizes, text_tokens=text_tokens, examples=examples))
-    )
+    if isinstance(plan, NanoRecipe):
+        print(nano_as_text(plan, sizes=sizes))
+    else:
+        print(as_text(make_plan(plan, sizes=sizes, text_tokens=text_tokens, examples=examples)))
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -23,9 +23,9 @@ from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
 from mllm_iqa.levels import LEVELS, VALUES
 
+from ..losses import fidelity, kl_to_soft_label
 from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
 from .loop import LoopPlan, digest_of, optimise, parameter_groups
-from .losses import fidelity, kl_to_soft_label
 
 CONVERSATIONS_PER_SCENE = 6
 LEVEL_WEIGHT = 2.0

@@ -12,13 +12,13 @@ from mllm_iqa.checkpoints import read_card, verify
 
 from .checkpoint import write_checkpoint
 from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
-from .nano_model import build_nano
-from .nano_tokenizer import build_tokenizer
+from .model import build_nano
 from .pretrain_vision import load_tower, pretrain
-from .recipe import Recipe
+from .recipe import NanoRecipe
+from .tokenizer import build_tokenizer
 
 
-def train_nano(recipe: Recipe, recipe_name: str) -> Path:
+def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
     """Run the recipe's stages, resuming what is there, and write the checkpoint; returns its folder."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -45,7 +45,7 @@ def train_nano(recipe: Recipe, recipe_name: str) -> Path:
     )
 
 
-def described(recipe: Recipe) -> str:
+def described(recipe: NanoRecipe) -> str:
     """The stages of a recipe and their steps, in a phrase for the card."""
     steps = {"vision": recipe.vision, "crop instruction": recipe.instruct, "whole-picture instruction": recipe.whole}
     stages = ", ".join(f"{plan.steps} {name} steps" for name, plan in steps.items() if plan is not None)
@@ -55,7 +55,7 @@ def described(recipe: Recipe) -> str:
     return f"{stages}, from {recipe.start.name if card is None else f'{card.name} {card.version}'}"
 
 
-def _trained_on_crops(recipe: Recipe) -> tuple[Any, PreTrainedTokenizerBase]:
+def _trained_on_crops(recipe: NanoRecipe) -> tuple[Any, PreTrainedTokenizerBase]:
     """Stages 1 and 2."""
     assert recipe.vision is not None and recipe.instruct is not None
     tower = pretrain(

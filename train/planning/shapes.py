@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,10 +15,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from mllm_iqa.errors import CheckpointError
 from mllm_iqa.registry import resolve
 
-Part = Literal["vision", "projector", "language attention", "language mlp", "embeddings", "output layer", "other"]
-
-_PROJECTORS = {"merger", "deepstack_merger_list", "multi_modal_projector", "connector"}
-_TOWERS = {"visual", "vision_tower", "vision_model"}
+from ..parts import Part, part_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +94,3 @@ def shape_of(config: Any) -> Shape:
         if isinstance(module, nn.Linear) and part_of(name) != "output layer"
     )
     return Shape(config, parameters, linear)
-
-
-def part_of(name: str) -> Part:
-    """The part that a parameter or module of this dotted name belongs to; Qwen's merger is a projector."""
-    segments = set(name.split("."))
-    if segments & _PROJECTORS:
-        return "projector"
-    if segments & _TOWERS:
-        return "vision"
-    if "lm_head" in segments:
-        return "output layer"
-    if "embed_tokens" in segments:
-        return "embeddings"
-    if "self_attn" in segments:
-        return "language attention"
-    return "language mlp" if "mlp" in segments else "other"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mllm_iqa.data_build.bank import SCHEMA, shard_rows
-from mllm_iqa.train.data import Crop, CropShards, Photo, PhotoView, photo_batch, prefetched, read_photos
+from mllm_iqa.train.nano.data import Crop, CropShards, Photo, PhotoView, photo_batch, prefetched, read_photos
 
 from mllm_iqa.errors import DataError, ImageError
 from mllm_iqa.images import load_image

@@ -21,10 +21,10 @@ from mllm_iqa.images import load_image, resized
 from mllm_iqa.levels import VALUES, soft_label
 from mllm_iqa.taxonomy import KINDS
 
+from ..losses import fidelity, kl_to_soft_label
 from .data import CropShards, photo_batch, plan_of, read_photos
 from .loop import LoopPlan, optimise, parameter_groups
-from .losses import fidelity, kl_to_soft_label
-from .nano_model import HIDDEN, dct_patch_weights, set_patch_weights, start_from_energies, vision_config
+from .model import HIDDEN, dct_patch_weights, set_patch_weights, start_from_energies, vision_config
 from .teacher import FEATURES, teacher_features
 
 KIND_INDEX = {kind: i for i, kind in enumerate(KINDS)}

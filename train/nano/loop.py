@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from mllm_iqa.errors import ConfigError, DataError
+from mllm_iqa.errors import DataError
 from mllm_iqa.output_file import replaced_at_end
 
+from ..run_folder import check_same_run
 from .data import prefetched
 
 StepLoss = Callable[[Any], tuple[torch.Tensor, dict[str, float]]]
@@ -129,19 +130,6 @@ def digest_of(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def check_same_run(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Refuse to go on in a folder that holds a run of other settings; how often states are saved may change.
-
-    Raises:
-        ConfigError: naming the first setting that differs.
-    """
-    for key in now:
-        if key != "save_every" and before.get(key) != now[key]:
-            raise ConfigError(
-                f"{folder}: holds a run whose {key} was {before.get(key)}, not {now[key]}; name another output folder"
-            )
 
 
 def save_state(

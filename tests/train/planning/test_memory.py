@@ -5,21 +5,21 @@ from typing import Any
 
 import pytest
 import torch
-from mllm_iqa.train.memory import (
+from mllm_iqa.train.parts import Part, part_of, parts_named
+from mllm_iqa.train.planning.memory import (
     LOGIT_BYTES,
     Batch,
-    Method,
     Setup,
     activation_bytes,
     copy_bytes,
     language_layer_bytes,
     memory,
-    parts_that_learn,
     trainable,
     vision_block_bytes,
     weight_bytes,
 )
-from mllm_iqa.train.shapes import Linear, Part, Shape, part_of
+from mllm_iqa.train.planning.shapes import Linear, Shape
+from mllm_iqa.train.tuning.recipe import Method
 from transformers import AutoModelForImageTextToText, LlamaConfig, LlavaConfig, Qwen3VLConfig
 
 LANGUAGE: frozenset[Part] = frozenset({"language attention", "language mlp"})
@@ -144,8 +144,8 @@ TOY = Shape(
 
 
 def test_what_learns() -> None:
-    assert trainable(TOY, setup("full", parts_that_learn(["language"]))) == 2800
-    assert trainable(TOY, setup("full", parts_that_learn(["projector"]))) == 0
+    assert trainable(TOY, setup("full", parts_named(["language"]))) == 2800
+    assert trainable(TOY, setup("full", parts_named(["projector"]))) == 0
     assert trainable(TOY, setup("lora")) == 8 * (10 + 20) + 8 * (20 + 30)
     assert trainable(TOY, setup("qlora", frozenset({"language mlp"}))) == 8 * (20 + 30)
 
@@ -163,19 +163,19 @@ def test_bytes_of_copies() -> None:
     assert copy_bytes(TOY, setup("full", half=False)) == 0
     assert copy_bytes(TOY, setup("lora")) == 2 * 640
     # The gradient crosses the language model (800) and its output layer (1000) also where only a projector learns.
-    assert copy_bytes(TOY, setup("full", parts_that_learn(["projector"]))) == 2 * 1800
+    assert copy_bytes(TOY, setup("full", parts_named(["projector"]))) == 2 * 1800
 
 
 def test_gradients_optimizer_and_logits() -> None:
-    found = memory(TOY, setup("lora"), Batch(tokens=7, length=7, patches=0))
+    found = memory(TOY, setup("lora"), Batch(tokens=7, length=7, patches=0, answered=7))
     assert (found.gradients, found.optimizer) == (4 * 640, 8 * 640)
     assert found.logits == LOGIT_BYTES * 7 * 100
-    eight = memory(TOY, setup("lora", optimizer="adamw-8bit"), Batch(tokens=7, length=7, patches=0))
+    eight = memory(TOY, setup("lora", optimizer="adamw-8bit"), Batch(tokens=7, length=7, patches=0, answered=7))
     assert eight.optimizer == 2 * 640 + 2 * 640 * 4 // 256  # a byte each and a float32 per 256
 
 
 def test_the_peak_is_the_larger_end_or_with_accumulation_both() -> None:
-    few, many = Batch(tokens=1, length=1, patches=0), Batch(tokens=1000, length=100, patches=0)
+    few, many = Batch(1, 1, 0, 1), Batch(1000, 100, 0, 1000)
     for batch in (few, many):
         for accumulation in (1, 2):
             m = memory(TOY, setup("full", accumulation=accumulation), batch)
@@ -188,13 +188,13 @@ def test_the_peak_is_the_larger_end_or_with_accumulation_both() -> None:
 def test_checkpointing_keeps_inputs_and_one_layer() -> None:
     asked = setup("lora", checkpointing=True)
     per_token = language_layer_bytes(TOY.config, asked, 7)
-    assert activation_bytes(TOY, asked, Batch(7, 7, 0)) == 7 * (2 * 10 * 2 + per_token)  # 2 layers, 10 wide, bf16
-    assert activation_bytes(TOY, setup("lora"), Batch(7, 7, 0)) == 7 * 2 * per_token
+    assert activation_bytes(TOY, asked, Batch(7, 7, 0, 7)) == 7 * (2 * 10 * 2 + per_token)  # 2 layers, 10 wide, bf16
+    assert activation_bytes(TOY, setup("lora"), Batch(7, 7, 0, 7)) == 7 * 2 * per_token
 
 
 def test_a_tower_keeps_something_only_where_it_learns() -> None:
-    batch = Batch(tokens=7, length=7, patches=50)
+    batch = Batch(tokens=7, length=7, patches=50, answered=7)
     frozen, learning = setup("lora"), setup("lora", LANGUAGE | {"vision"})
     more = activation_bytes(TOY, learning, batch) - activation_bytes(TOY, frozen, batch)
     assert more == 50 * 2 * vision_block_bytes(TOY.config, learning)  # two blocks
-    assert activation_bytes(TOY, frozen, batch) == activation_bytes(TOY, frozen, Batch(7, 7, 0))
+    assert activation_bytes(TOY, frozen, batch) == activation_bytes(TOY, frozen, Batch(7, 7, 0, 7))

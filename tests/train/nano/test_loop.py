@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mllm_iqa.train.loop import LoopPlan, StepLoss, cosine_with_warmup, optimise, parameter_groups, save_state
+from mllm_iqa.train.nano.loop import LoopPlan, StepLoss, cosine_with_warmup, optimise, parameter_groups, save_state
 from torch import nn
 
 from mllm_iqa.errors import ConfigError, DataError

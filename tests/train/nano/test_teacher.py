@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train.teacher import FEATURES, MobileNetV1, teacher_features
+from mllm_iqa.train.nano.teacher import FEATURES, MobileNetV1, teacher_features
 from torch.nn import functional as F
 
 from mllm_iqa.errors import DataError

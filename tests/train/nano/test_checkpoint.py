@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train.checkpoint import PROMPTS, write_checkpoint
-from mllm_iqa.train.instruct import render
-from mllm_iqa.train.nano_model import build_nano
+from mllm_iqa.train.nano.checkpoint import PROMPTS, write_checkpoint
+from mllm_iqa.train.nano.instruct import render
+from mllm_iqa.train.nano.model import build_nano
 from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,

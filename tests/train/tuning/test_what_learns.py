@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from mllm_iqa.train.tuning.parts import part_of, target_modules, target_of, train_only
+from mllm_iqa.train.parts import part_of
+from mllm_iqa.train.tuning.what_learns import target_modules, train_only
 
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError
@@ -45,11 +46,13 @@ def test_what_is_frozen_stays_frozen(family: str, load: Callable[[str], HuggingF
         ("model.visual.deepstack_merger_list.0.linear_fc2", "projector"),
         ("model.vision_tower.encoder.layers.0.self_attn.k_proj", "vision"),
         ("model.connector.modality_projection.proj", "projector"),
-        ("lm_head", None),
+        ("lm_head", "output layer"),
+        ("model.language_model.norm", "language norms"),
+        ("model.image_newline", "other"),
     ],
 )
 def test_a_layer_is_told_by_its_name(name: str, target: str | None) -> None:
-    assert target_of(name) == target
+    assert part_of(name) == target
 
 
 def test_a_part_that_is_not_there_is_named_with_those_that_are(load: Callable[[str], HuggingFaceBackend]) -> None:

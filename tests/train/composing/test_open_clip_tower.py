@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("open_clip", reason="the extra compose is not installed")
 
-from mllm_iqa.train.open_clip_tower import MAX_DIFFERENCE, convert_tower, feature_difference, load_tower
+from mllm_iqa.train.composing.open_clip_tower import MAX_DIFFERENCE, convert_tower, feature_difference, load_tower
 
 from mllm_iqa.errors import CheckpointError
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mllm_iqa.train.checkpoint import PROMPTS
-from mllm_iqa.train.nano_tokenizer import SPECIAL_TOKENS, build_tokenizer, corpus
+from mllm_iqa.train.nano.checkpoint import PROMPTS
+from mllm_iqa.train.nano.tokenizer import SPECIAL_TOKENS, build_tokenizer, corpus
 from transformers import PreTrainedTokenizerFast
 
 from mllm_iqa.errors import PromptError

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train import nano as stages
-from mllm_iqa.train import pretrain_vision as vision_stage
-from mllm_iqa.train.nano import train_nano
-from mllm_iqa.train.recipe import Recipe
-from mllm_iqa.train.teacher import FEATURES
+from mllm_iqa.train.nano import pretrain_vision as vision_stage
+from mllm_iqa.train.nano import run as stages
+from mllm_iqa.train.nano.recipe import NanoRecipe
+from mllm_iqa.train.nano.run import train_nano
+from mllm_iqa.train.nano.teacher import FEATURES
 from safetensors.torch import load_file
 
 from mllm_iqa import Assistant
@@ -52,9 +52,9 @@ def small_batches() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny_bank: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def recipe(tiny_bank: Path, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> NanoRecipe:
     stage = {"steps": STEPS, "learning_rate": 1e-3, "warmup": 1}
-    return Recipe.model_validate(
+    return NanoRecipe.model_validate(
         {
             "name": "miniature",
             "version": "0",
@@ -71,15 +71,15 @@ def recipe(tiny_bank: Path, teacher: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def checkpoint(recipe: Recipe) -> Path:
+def checkpoint(recipe: NanoRecipe) -> Path:
     return train_nano(recipe, "miniature.yaml")
 
 
-def log_of(recipe: Recipe, stage: str) -> list[dict[str, float]]:
+def log_of(recipe: NanoRecipe, stage: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in (recipe.output / stage / "log.jsonl").read_text("utf8").splitlines()]
 
 
-def test_all_stages_took_their_steps_on_both_sorts_of_batches(recipe: Recipe, checkpoint: Path) -> None:
+def test_all_stages_took_their_steps_on_both_sorts_of_batches(recipe: NanoRecipe, checkpoint: Path) -> None:
     for stage, crops in (("vision", "synthetic"), ("instruct", "crop"), ("whole", "crop")):
         rows = log_of(recipe, stage)
         assert [row["step"] for row in rows] == list(range(STEPS))
@@ -90,7 +90,7 @@ def test_all_stages_took_their_steps_on_both_sorts_of_batches(recipe: Recipe, ch
     assert photo["photo_teacher"] > 0
 
 
-def test_the_tower_of_the_first_stage_goes_into_the_second(recipe: Recipe, checkpoint: Path) -> None:
+def test_the_tower_of_the_first_stage_goes_into_the_second(recipe: NanoRecipe, checkpoint: Path) -> None:
     vision = torch.load(recipe.output / "vision" / "state.pt", weights_only=True)["model"]
     final = torch.load(recipe.output / "instruct" / "state.pt", weights_only=True)["model"]
     tower = {k: v for k, v in vision.items() if k.startswith("visual.")}
@@ -102,23 +102,23 @@ def test_the_tower_of_the_first_stage_goes_into_the_second(recipe: Recipe, check
     assert any(not torch.equal(final[f"model.{name}"], before) for name, before in tower.items()), "it is not trained"
 
 
-def test_a_second_run_finds_everything_done_and_writes_the_same_checkpoint(recipe: Recipe, checkpoint: Path) -> None:
+def test_a_second_run_finds_all_done_and_writes_the_same_checkpoint(recipe: NanoRecipe, checkpoint: Path) -> None:
     before = {p.name: p.read_bytes() for p in checkpoint.iterdir()}
     assert train_nano(recipe, "miniature.yaml") == checkpoint
     assert {p.name: p.read_bytes() for p in checkpoint.iterdir()} == before
     assert [len(log_of(recipe, stage)) for stage in ("vision", "instruct", "whole")] == [STEPS] * 3
 
 
-def test_the_card_names_the_recipe(checkpoint: Path, recipe: Recipe) -> None:
+def test_the_card_names_the_recipe(checkpoint: Path, recipe: NanoRecipe) -> None:
     card = read_card(checkpoint)
     assert card is not None
     assert (card.name, card.version, card.max_pixels) == ("miniature", "0", recipe.max_pixels)
     assert card.recipe == "miniature.yaml: 2 vision steps, 2 crop instruction steps, 2 whole-picture instruction steps"
 
 
-def test_a_run_goes_on_from_a_checkpoint(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_a_checkpoint(recipe: NanoRecipe, checkpoint: Path, tmp_path: Path) -> None:
     went_on = {"start": checkpoint, "output": tmp_path / "run", "vision": None, "instruct": None}
-    out = train_nano(Recipe.model_validate(recipe.model_dump() | went_on), "more.yaml")
+    out = train_nano(NanoRecipe.model_validate(recipe.model_dump() | went_on), "more.yaml")
     card = read_card(out)
     assert card is not None
     assert card.recipe == "more.yaml: 2 whole-picture instruction steps, from miniature 0"

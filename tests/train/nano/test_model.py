@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mllm_iqa.train.nano_model import (
+from mllm_iqa.train.nano.model import (
     HIDDEN,
     SPECIAL,
     build_nano,

@@ -10,14 +10,12 @@ take on top is not in the figures.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from .shapes import Part, Shape
-
-Method = Literal["full", "lora", "qlora"]
-Optimizer = Literal["adamw", "adamw-8bit", "paged-adamw-8bit"]
+from ..parts import Part
+from ..tuning.recipe import Method, Optimizer
+from .shapes import Shape
 
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
 
@@ -46,6 +44,7 @@ class Setup:
         half: matrix products in bf16 (autocast). Under LoRA the frozen weights are then bf16; others are float32.
         optimizer: of the weights that learn.
         accumulation: passes per optimizer step; checkpointing: recompute activations layer by layer.
+        whole: parts all of whose weights learn beside LoRA, in float32 copies.
     """
 
     method: Method
@@ -55,15 +54,20 @@ class Setup:
     optimizer: Optimizer
     accumulation: int
     checkpointing: bool
+    whole: frozenset[Part] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One forward pass: tokens the language model reads, in sequences of `length`, and patches the tower reads."""
+    """One forward pass: tokens the language model reads, in sequences of `length`, and patches the tower reads.
+
+    `answered` tokens get logits: training asks for those where a row of the batch has an answer.
+    """
 
     tokens: int
     length: int
     patches: int
+    answered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,12 @@ class Memory:
 
 def trainable(shape: Shape, setup: Setup) -> int:
     """Parameters that learn: those of the parts, or r x (inputs + outputs) for each adapted layer (Hu et al., 2022)."""
+    whole = setup.learning if setup.method == "full" else setup.whole
+    learned = sum(count for part, count in shape.parameters.items() if part in whole)
     if setup.method == "full":
-        return sum(count for part, count in shape.parameters.items() if part in setup.learning)
-    return sum(setup.rank * (layer.inputs + layer.outputs) for layer in shape.linear if layer.part in setup.learning)
+        return learned
+    adapted = (layer for layer in shape.linear if layer.part in setup.learning)
+    return learned + sum(setup.rank * (layer.inputs + layer.outputs) for layer in adapted)
 
 
 def weight_bytes(shape: Shape, setup: Setup) -> int:
@@ -128,7 +135,7 @@ def language_layer_bytes(config: Any, setup: Setup, length: int) -> int:
     kept += e * 3 * f  # the gate before and after its activation, and what it multiplies
     if setup.method == "full":
         # The normed values before they meet a weight that learns, and the inputs of the layers that do.
-        kept += 4 * 2 * h * ("other" in setup.learning) + e * own * attends
+        kept += 4 * 2 * h * ("language norms" in setup.learning) + e * own * attends
         inputs = (2 * 3 * h if setup.half else 4 * h) * attends + (2 * 2 * h if setup.half else 4 * h) * thinks
         return kept + inputs + e * f * thinks
     inputs = (2 * (3 * h + q) if setup.half else 4 * h) * attends
@@ -168,7 +175,7 @@ def activation_bytes(shape: Shape, setup: Setup, batch: Batch) -> int:
     stored = 2 if setup.half and setup.method == "lora" else 4
     inputs = batch.tokens * int(text.hidden_size) * stored
     total = layers * inputs + per_layer if setup.checkpointing else layers * per_layer
-    if "vision" in setup.learning:
+    if "vision" in setup.learning | setup.whole:
         blocks = int(vision.depth if hasattr(vision, "depth") else vision.num_hidden_layers)
         per_block = batch.patches * vision_block_bytes(shape.config, setup)
         inputs = batch.patches * int(vision.hidden_size) * stored
@@ -202,14 +209,7 @@ def memory(shape: Shape, setup: Setup, batch: Batch) -> Memory:
     weights, copies = weight_bytes(shape, setup), copy_bytes(shape, setup)
     gradients, states = 4 * learned, round(_STATE_BYTES[setup.optimizer] * learned)
     activations = activation_bytes(shape, setup, batch)
-    logits = LOGIT_BYTES * batch.tokens * shape.config.text_config.vocab_size
+    logits = LOGIT_BYTES * batch.answered * shape.config.text_config.vocab_size
     passing = activations + logits
     moving = gradients + passing if setup.accumulation > 1 else max(gradients, passing)
     return Memory(weights, copies, gradients, states, activations, logits, weights + copies + states + moving)
-
-
-def parts_that_learn(names: Collection[str]) -> frozenset[Part]:
-    """Parts behind a recipe's words: "language" stands for all of the language model, the rest for themselves."""
-    language: frozenset[Part] = frozenset(("language attention", "language mlp", "embeddings", "output layer", "other"))
-    named: tuple[Part, ...] = ("language attention", "language mlp", "projector", "vision")
-    return frozenset(part for part in named if part in names) | (language if "language" in names else frozenset())

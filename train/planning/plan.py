@@ -6,60 +6,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from mllm_iqa.errors import ConfigError
 from mllm_iqa.registry import resolve
 
-from .memory import METHODS, Batch, Memory, Method, Optimizer, Setup, memory, parts_that_learn, trainable
+from ..nano.recipe import NanoRecipe
+from ..parts import parts_named
+from ..tuning.recipe import Lora, Method, RewardRecipe, TuneRecipe
+from .memory import METHODS, Batch, Memory, Setup, memory, trainable
 from .picture_tokens import patches_per_token, picture_tokens
 from .shapes import Shape, read_config, shape_of
 
-_READ = ConfigDict(extra="ignore", frozen=True)
+PlannedRecipe: TypeAlias = TuneRecipe | RewardRecipe
 # What a recipe without LoRA is planned with for the methods that need it: the settings of qwen3-vl-8b-qlora.
-_RANK, _TARGETS = 64, ("language attention", "language mlp")
+_LORA = Lora(rank=64, alpha=128, targets=("language attention", "language mlp"))
 DEFAULT_MAX_PIXELS = 1_048_576
-
-
-class _Lora(BaseModel):
-    model_config = _READ
-
-    rank: int = Field(gt=0)
-    targets: tuple[str, ...]
-
-
-class _Optimization(BaseModel):
-    model_config = _READ
-
-    batch_size: int = Field(gt=0)
-    accumulation: int = Field(gt=0, default=1)
-    precision: Literal["bf16", "fp32"] = "bf16"
-    optimizer: Optimizer = "adamw"
-    gradient_checkpointing: bool = False
-
-
-class PlannedRecipe(BaseModel):
-    """The keys of a tuning recipe that a plan depends on; the others are left to whoever trains.
-
-    Attributes:
-        model: name, folder or hub id.
-        method: of tuning. lora: for the methods lora and qlora. parts: what learns with the method full.
-        optimization: batch size of a pass, accumulation, precision, optimizer, checkpointing.
-        max_pixels: budget of one picture.
-    """
-
-    model_config = _READ
-
-    model: str
-    method: Method
-    lora: _Lora | None = None
-    parts: tuple[str, ...] = ()
-    optimization: _Optimization
-    max_pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +44,6 @@ class Plan:
     steps: int | None
 
 
-def read_planned(path: Path) -> PlannedRecipe:
-    """Read what a plan needs of a recipe.
-
-    Raises:
-        ConfigError: no such file, no YAML, or a recipe that tunes no model (that of `nano` makes one from scratch).
-    """
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such recipe")
-    try:
-        return PlannedRecipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path}: cannot be planned: {wrong}") from error
-
-
 def make_plan(
     recipe: PlannedRecipe, *, sizes: Sequence[tuple[int, int]], text_tokens: int, examples: int | None = None
 ) -> Plan:
@@ -108,7 +52,8 @@ def make_plan(
     Args:
         recipe: what is trained, and how.
         sizes: (height, width) of the pictures to plan for.
-        text_tokens: question and answer of one example, in tokens.
+        text_tokens: question and answer of one example, in tokens; with rewards the question alone, since the recipe
+            says how long answers may be.
         examples: to learn from; None = unknown.
 
     Raises:
@@ -123,26 +68,37 @@ def make_plan(
     for height, width in sizes:
         budget = DEFAULT_MAX_PIXELS if recipe.max_pixels is None else recipe.max_pixels
         tokens = picture_tokens(config, height, width, max_pixels=budget, source=folder)
-        count = recipe.optimization.batch_size
-        length = tokens + text_tokens
-        batch = Batch(count * length, length, count * tokens * patches_per_token(config))
+        batch = _batch(recipe, tokens, text_tokens, tokens * patches_per_token(config))
         needed: dict[Method, Memory] = {m: memory(shape, setup, batch) for m, setup in setups.items()}
         pictures.append(PicturePlan(height, width, tokens, needed))
     per_step = recipe.optimization.batch_size * recipe.optimization.accumulation
-    steps = None if examples is None else ceil(examples / per_step)
-    return Plan(recipe, shape, trainable(shape, setups[recipe.method]), tuple(pictures), steps)
+    rows = recipe.answers if isinstance(recipe, RewardRecipe) else 1
+    steps = None if examples is None else ceil(examples * rows / per_step)
+    return Plan(recipe, shape, trainable(shape, setups[_method(recipe)]), tuple(pictures), steps)
+
+
+def _batch(recipe: PlannedRecipe, picture: int, text: int, patches: int) -> Batch:
+    """One pass over examples of one picture of so many tokens each; logits are taken where the text stands."""
+    rows = recipe.optimization.batch_size
+    answer = recipe.max_new_tokens if isinstance(recipe, RewardRecipe) else 0
+    length = picture + text + answer
+    return Batch(rows * length, length, rows * patches, answered=rows * (answer if answer else text))
+
+
+def _method(recipe: PlannedRecipe) -> Method:
+    return recipe.method if isinstance(recipe, TuneRecipe) else "lora"
 
 
 def _setup(recipe: PlannedRecipe, method: Method) -> Setup:
     """The recipe's own setup, or what it would be with another method."""
     o = recipe.optimization
+    common: dict[str, Any] = {"half": o.precision == "bf16", "optimizer": o.optimizer}
+    common |= {"accumulation": o.accumulation, "checkpointing": o.gradient_checkpointing}
     if method == "full":
-        learning, rank = parts_that_learn(recipe.parts if recipe.parts else ("language", "projector")), 0
-    else:
-        lora = _Lora(rank=_RANK, targets=_TARGETS) if recipe.lora is None else recipe.lora
-        learning, rank = parts_that_learn(lora.targets), lora.rank
-    half, kept = o.precision == "bf16", o.gradient_checkpointing
-    return Setup(method, learning, rank, half, o.optimizer, o.accumulation, kept)
+        own = recipe.parts if isinstance(recipe, TuneRecipe) else ()
+        return Setup(method, parts_named(own if own else ("language", "projector")), rank=0, **common)
+    lora = _LORA if recipe.lora is None else recipe.lora
+    return Setup(method, parts_named(lora.targets), rank=lora.rank, whole=parts_named(lora.full), **common)
 
 
 def as_text(plan: Plan) -> str:
@@ -151,15 +107,30 @@ def as_text(plan: Plan) -> str:
     lines = [f"model: {recipe.model} ({shape.config.model_type}), {_many(shape.total)} parameters"]
     lines += [f"  {part}: {_many(count)}" for part, count in shape.parameters.items()]
     share = plan.learning / shape.total
-    lines.append(f"trainable with {recipe.method}: {_many(plan.learning)} ({share:.2%})")
+    lines.append(f"trainable with {_method(recipe)}: {_many(plan.learning)} ({share:.2%})")
     for picture in plan.pictures:
         lines.append(f"pictures of {picture.width}x{picture.height}: {picture.tokens} tokens each")
         for method, needed in picture.memory.items():
-            marks = "*" if method == recipe.method else " "
+            marks = "*" if method == _method(recipe) else " "
             lines.append(f" {marks} {method}: {_giga(needed.peak)} GB = {_components(needed)}")
     lines.append("steps per epoch: " + ("unknown (give --examples)" if plan.steps is None else str(plan.steps)))
     lines.append("* the recipe's own method. Estimates; CUDA, the allocator and kernels' workspaces come on top.")
+    if isinstance(recipe, RewardRecipe):
+        lines.append("The passes that learn; keys and values of the answers while they are sampled come on top.")
     return "\n".join(lines)
+
+
+def nano_as_text(recipe: NanoRecipe, *, sizes: Sequence[tuple[int, int]]) -> str:
+    """What making `nano` takes, for people: it is of one shape, all of it learns, and a CPU holds it."""
+    config = read_config("nano")
+    total = _many(shape_of(config).total)
+    lines = [f"model: {recipe.name} ({config.model_type}), {total} parameters, all of which learn, from scratch"]
+    for height, width in sizes:
+        tokens = picture_tokens(config, height, width, max_pixels=recipe.max_pixels)
+        lines.append(f"pictures of {width}x{height}: {tokens} tokens each")
+    stages = {"vision": recipe.vision, "instruct": recipe.instruct, "whole": recipe.whole}
+    steps = [f"{name} {stage.steps}" for name, stage in stages.items() if stage is not None]
+    return "\n".join([*lines, f"steps: {', '.join(steps)}"])
 
 
 def _components(m: Memory) -> str:

@@ -16,10 +16,10 @@ import torch
 
 pytest.importorskip("open_clip", reason="the extra compose is not installed")
 
-from mllm_iqa.train.compose import compose, family_of, picture_tokens
-from mllm_iqa.train.compose_command import write
-from mllm_iqa.train.language_model import load_language_model
-from mllm_iqa.train.open_clip_tower import Tower, convert_tower
+from mllm_iqa.train.composing.command import write
+from mllm_iqa.train.composing.compose import compose, family_of, picture_tokens
+from mllm_iqa.train.composing.language_model import load_language_model
+from mllm_iqa.train.composing.open_clip_tower import Tower, convert_tower
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,

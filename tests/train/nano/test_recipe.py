@@ -4,9 +4,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from mllm_iqa.train.instruct import CROPS_FIRST, WHOLE_PICTURES
-from mllm_iqa.train.loop import LoopPlan
-from mllm_iqa.train.recipe import StagePlan, read_recipe
+from mllm_iqa.train.nano.instruct import CROPS_FIRST, WHOLE_PICTURES
+from mllm_iqa.train.nano.loop import LoopPlan
+from mllm_iqa.train.nano.recipe import StagePlan
+from mllm_iqa.train.recipe import read_recipe
 
 from mllm_iqa.cli import main
 from mllm_iqa.errors import ConfigError

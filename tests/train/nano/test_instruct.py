@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from mllm_iqa.train.instruct import (
+from mllm_iqa.train.nano.instruct import (
     CONVERSATIONS_PER_SCENE,
     CROPS_FIRST,
     FIDELITY_WEIGHT,
@@ -26,7 +26,7 @@ from mllm_iqa.train.instruct import (
     render,
     tokenize,
 )
-from mllm_iqa.train.nano_model import build_nano
+from mllm_iqa.train.nano.model import build_nano
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
