@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from mllm_iqa.checkpoints import Card, sha256_of, write_card
 from mllm_iqa.errors import ConfigError
-from mllm_iqa.output_file import replaced_at_end
 
+from ..vllm_names import name_as_vllm_reads
 from .compose import Composed, compose, family_of, picture_tokens
 from .language_model import load_language_model
 from .open_clip_tower import Tower, load_tower
@@ -67,8 +63,7 @@ def write(composed: Composed, tower: Tower, folder: Path, *, parts: str, recipe:
     """
     composed.model.save_pretrained(folder)
     composed.processor.save_pretrained(folder)
-    if composed.model.config.model_type in ("llava", "cohere2_vision"):
-        _rename_tower(folder)
+    name_as_vllm_reads(folder)
     weights = {path.name: sha256_of(path) for path in sorted(folder.glob("*.safetensors"))}
     card = Card(
         name=folder.name,
@@ -85,27 +80,6 @@ def write(composed: Composed, tower: Tower, folder: Path, *, parts: str, recipe:
     )
     write_card(folder, card)
     return folder
-
-
-def _rename_tower(folder: Path) -> None:
-    """Give the tower's weights the names that vLLM reads (and transformers too): `vision_tower.vision_model....`."""
-
-    def renamed(name: str) -> str:
-        before, found, after = name.partition("vision_tower.")
-        return name if not found or after.startswith("vision_model.") else f"{before}{found}vision_model.{after}"
-
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as shard:
-            tensors = {renamed(name): shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118 (no mapping)
-            metadata = shard.metadata()
-        save_file(tensors, path.with_suffix(".renamed"), metadata=metadata)
-        os.replace(path.with_suffix(".renamed"), path)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        listing = json.loads(index.read_text(encoding="utf-8"))
-        listing["weight_map"] = {renamed(name): file for name, file in listing["weight_map"].items()}
-        with replaced_at_end(index) as file:
-            file.write((json.dumps(listing, indent=2) + "\n").encode())
 
 
 def main(argv: list[str]) -> int:

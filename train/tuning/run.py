@@ -54,7 +54,10 @@ def tune(recipe: TuneRecipe, recipe_name: str) -> Path:
     if test:
         backend.model.eval()
         backend.forget()
-        results |= {"test before": before, "test after": measured(backend, test, max_pixels, seed=recipe.seed)}
+        mixed = recipe.lora is not None and recipe.lora.full and backend.model.dtype == torch.bfloat16
+        # Components that learned beside the adapter are float32 amid bfloat16 until they are saved and loaded again.
+        with torch.autocast(backend.model.device.type, torch.bfloat16, enabled=bool(mixed)):
+            results |= {"test before": before, "test after": measured(backend, test, max_pixels, seed=recipe.seed)}
     finish(folder, recipe, recipe_name, backend.card, results=results, max_pixels=max_pixels, train=train)
     return folder
 

@@ -1,10 +1,13 @@
-"""Tiny random vision towers of OpenCLIP's real classes."""
+"""Tiny random vision towers of OpenCLIP's real classes, and language models to compose them with."""
 
+import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 
 def shaken(module: Any) -> Any:
@@ -46,3 +49,49 @@ def timm_tower() -> Callable[..., Any]:
         return shaken(tower)
 
     return make
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def language_folder(tmp_path_factory: pytest.TempPathFactory, nano_tokenizer: Any) -> Callable[..., Path]:
+    """Saves a tiny random causal language model; keywords go to its config. No chat template unless given."""
+
+    def make(config: Any, kind: Any, *, chat_template: str | None = None, **shape: Any) -> Path:
+        folder = tmp_path_factory.mktemp(kind.__name__)
+        tokenizer = copy.deepcopy(nano_tokenizer)
+        tokenizer.chat_template = chat_template
+        size: dict[str, Any] = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            "initializer_range": 0.2,
+        }
+        torch.manual_seed(0)
+        kind(config(**size | shape)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tied_language_model(language_folder: Callable[..., Path]) -> Path:
+    """A tiny Qwen2 whose output layer is tied to its words."""
+    return language_folder(Qwen2Config, Qwen2ForCausalLM, chat_template=CHATML, tie_word_embeddings=True)
+
+
+@pytest.fixture(scope="session")
+def llama(language_folder: Callable[..., Path]) -> Path:
+    """A tiny Llama with an output layer of its own."""
+    return language_folder(LlamaConfig, LlamaForCausalLM, chat_template=CHATML)

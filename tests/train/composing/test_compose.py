@@ -1,6 +1,5 @@
 """Composed models: the parts' own computations, stock classes, and a checkpoint that loads, sees and speaks."""
 
-import copy
 import importlib.util
 import json
 import os
@@ -29,8 +28,6 @@ from transformers import (
     LlamaForCausalLM,
     PhiConfig,
     PhiForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 from mllm_iqa.backends.base import Conversation, Turn
@@ -41,50 +38,15 @@ from mllm_iqa.errors import CheckpointError
 from mllm_iqa.images import load_image
 from mllm_iqa.levels import LEVELS
 
+pytestmark = pytest.mark.torchvision
+
 Make = Callable[..., Any]
 QUESTION = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How good is it?"}]}]
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 @pytest.fixture(scope="session")
-def language_folder(tmp_path_factory: pytest.TempPathFactory, nano_tokenizer: Any) -> Make:
-    """Saves a tiny random causal language model; keywords go to its config. No chat template unless given."""
-
-    def make(config: Any, kind: Any, *, chat_template: str | None = None, **shape: Any) -> Path:
-        folder = tmp_path_factory.mktemp(kind.__name__)
-        tokenizer = copy.deepcopy(nano_tokenizer)
-        tokenizer.chat_template = chat_template
-        size: dict[str, Any] = {
-            "vocab_size": len(tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 96,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-            "initializer_range": 0.2,
-        }
-        torch.manual_seed(0)
-        kind(config(**size | shape)).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def llama(language_folder: Make) -> Path:
-    return language_folder(LlamaConfig, LlamaForCausalLM, chat_template=CHATML)
-
-
-@pytest.fixture(scope="session")
-def tied(language_folder: Make) -> Path:
-    return language_folder(Qwen2Config, Qwen2ForCausalLM, chat_template=CHATML, tie_word_embeddings=True)
+def tied(tied_language_model: Path) -> Path:
+    return tied_language_model
 
 
 @pytest.fixture(scope="session")

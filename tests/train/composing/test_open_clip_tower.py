@@ -13,6 +13,8 @@ from mllm_iqa.train.composing.open_clip_tower import MAX_DIFFERENCE, convert_tow
 
 from mllm_iqa.errors import CheckpointError
 
+pytestmark = pytest.mark.torchvision
+
 Make = Callable[..., Any]
 CLIPA = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
 
