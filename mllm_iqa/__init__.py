@@ -6,8 +6,10 @@ Names load on first use, so that `import mllm_iqa` costs next to nothing and bri
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .bitsandbytes_notice import leave_out_notice
 from .torchvision_operators import declare_missing_operators
 
+leave_out_notice()  # here, because peft imports bitsandbytes
 declare_missing_operators()  # here, because transformers imports torchvision with its first model
 
 __all__ = [

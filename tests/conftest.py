@@ -49,8 +49,8 @@ def blank_card() -> "Card":
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Qwen3-VL of the true class at toy size with nano's tokenizer and random weights, large enough to matter."""
     import torch
-    from mllm_iqa.train.nano_model import SPECIAL
-    from mllm_iqa.train.nano_tokenizer import build_tokenizer
+    from mllm_iqa.train.nano.model import SPECIAL
+    from mllm_iqa.train.nano.tokenizer import build_tokenizer
     from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     from mllm_iqa.checkpoints import Card, IntervalCard, sha256_of, write_card

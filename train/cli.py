@@ -12,7 +12,8 @@ import typer
 
 from mllm_iqa.errors import ConfigError, DataError
 
-from .recipe import AnyRecipe, Recipe, read_recipe, recipe_names, recipe_path
+from .nano.recipe import NanoRecipe
+from .recipe import AnyRecipe, read_recipe, recipe_names, recipe_path
 from .tuning.recipe import TuneRecipe
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -27,7 +28,7 @@ def run(
     """Train or tune a model from a recipe. A run that was interrupted goes on where its last saved step was."""
     path = recipe_path(recipe)
     plan = read_recipe(path, changes if changes is not None else ())
-    if isinstance(plan, Recipe):
+    if isinstance(plan, NanoRecipe):
         _check_nano(plan, path)
     elif check:
         from .tuning.sources import read_all
@@ -71,8 +72,8 @@ def ablate(
 
 
 def _run(plan: AnyRecipe, name: str) -> Path:
-    if isinstance(plan, Recipe):
-        from .nano import train_nano
+    if isinstance(plan, NanoRecipe):
+        from .nano.run import train_nano
 
         return train_nano(plan, name)
     if plan.kind == "tune":
@@ -84,8 +85,8 @@ def _run(plan: AnyRecipe, name: str) -> Path:
     return tune_by_rewards(plan, name)
 
 
-def _check_nano(plan: Recipe, path: Path) -> None:
-    from .instruct import CROPS_FIRST, WHOLE_PICTURES, missing_from
+def _check_nano(plan: NanoRecipe, path: Path) -> None:
+    from .nano.instruct import CROPS_FIRST, WHOLE_PICTURES, missing_from
 
     mix = WHOLE_PICTURES if plan.start is not None else (*CROPS_FIRST, *WHOLE_PICTURES)
     missing = [str(plan.bank / name) for name in missing_from(plan.bank, mix)]
@@ -101,11 +102,11 @@ def _check_nano(plan: Recipe, path: Path) -> None:
 def main(argv: list[str]) -> int:
     """Run with the arguments after `mllm-iqa train`; returns the exit status."""
     if argv[:1] == ["compose"]:
-        from .compose_command import main as compose
+        from .composing.command import main as compose
 
         return compose(argv[1:])
     if argv[:1] in (["plan"], ["--plan"]):
-        from .plan_command import main as plan
+        from .planning.command import main as plan
 
         return plan(argv[1:])
     short = not argv or argv[0] not in ("ablate", "merge", "run", "--help")

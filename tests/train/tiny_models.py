@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mllm_iqa.train.nano_tokenizer import CHAT_TEMPLATE, build_tokenizer
+from mllm_iqa.train.nano.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessorPil,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import pyarrow.parquet as pq
 
 from mllm_iqa.backends.base import Turn
 from mllm_iqa.errors import DataError
-from mllm_iqa.levels import LEVELS, MOS_MAX, MOS_MIN, SEVERITIES, VALUES
-from mllm_iqa.prompt_files import load_prompt
+from mllm_iqa.levels import LEVELS, MOS_MAX, MOS_MIN, SEVERITIES
+from mllm_iqa.prompt_files import WRITTEN_LANGUAGES, load_prompt
 
 from .labels import LabelPolicy, level_label
 
@@ -206,8 +207,8 @@ def _from_record(row: dict[str, Any], table: Any, number: int, path: Path, polic
     findings = None if known is None else tuple((f["kind"], f["severity"]) for f in known if f["image"] == 0)
     if read_at < 0:
         return Example(name, pictures, turns, None, None, None, "", prompts, findings)
-    scale = _scale(candidates, probs, mos)
-    if scale == "level" and policy.labels == "hard":
+    scale = _scale(candidates)
+    if scale == "level" and mos is not None and policy.labels == "hard":
         probs = tuple(float(p) for p in level_label(mos, std, policy))
     rated = scale == "level" and mos is not None
     return Example(
@@ -223,13 +224,21 @@ def _from_record(row: dict[str, Any], table: Any, number: int, path: Path, polic
     )
 
 
-def _scale(candidates: Sequence[str], probs: Sequence[float], mos: float | None) -> str:
-    """Which ordered scale the candidates are, in any language: levels give the record's own mos as their mean."""
-    if len(candidates) != len(LEVELS):
-        return ""
-    if mos is not None and abs(float(np.dot(probs, VALUES)) - mos) < 0.05:
-        return "level"
-    return "severity" if tuple(word.strip() for word in candidates) == SEVERITIES else ""
+def _scale(candidates: Sequence[str]) -> str:
+    """Which ordered scale the candidates are, in any language that records are written in; "" = neither."""
+    words = tuple(word.strip().casefold() for word in candidates)
+    return next((scale for scale, known in _scales() if words == known), "")
+
+
+@cache
+def _scales() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for language in WRITTEN_LANGUAGES:
+        words = load_prompt("vocabulary.v1", language)
+        found.append(("level", tuple(words.phrase(f"level/{level}") for level in LEVELS)))
+        severities = range(1, len(SEVERITIES) + 1)
+        found.append(("severity", tuple(words.phrase(f"severity/{severity}") for severity in severities)))
+    return tuple(found)
 
 
 def _count(messages: list[dict[str, Any]]) -> int:

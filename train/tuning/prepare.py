@@ -6,14 +6,15 @@ import os
 from typing import Any
 
 import torch
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from mllm_iqa.adapters import is_adapter
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError
 from mllm_iqa.registry import resolve
 
-from .parts import train_only, with_lora
 from .recipe import Optimization, TuneRecipe
+from .what_learns import train_only, whole_modules, with_lora
 
 _TRAINER_NAMES = {"adamw": "adamw_torch", "adamw-8bit": "adamw_bnb_8bit", "paged-adamw-8bit": "paged_adamw_8bit"}
 
@@ -52,11 +53,22 @@ def load_base(recipe: TuneRecipe) -> HuggingFaceBackend:
 
     config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
+        llm_int8_skip_modules=_unquantized(recipe),
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
     return HuggingFaceBackend.load(source, device=device, dtype=dtype, quantization=config)
+
+
+def _unquantized(recipe: TuneRecipe) -> list[str] | None:
+    """Modules that learn in full, which needs their own weights, and the output layer; None = as transformers does."""
+    if recipe.lora is None or not recipe.lora.full:
+        return None
+    config = AutoConfig.from_pretrained(resolve(recipe.model), trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)  # type: ignore[no-untyped-call]
+    return [*whole_modules(model, recipe.lora.full), "lm_head"]
 
 
 def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
@@ -74,7 +86,7 @@ def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
-    return with_lora(model, lora.targets, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
+    return with_lora(model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
 
 
 def trainer_settings(optimization: Optimization) -> dict[str, Any]:

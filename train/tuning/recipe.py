@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..parts import Component, Target
 from .objective import LossWeights
-from .parts import Part, Target
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
+
+Method: TypeAlias = Literal["full", "lora", "qlora"]
+Optimizer: TypeAlias = Literal["adamw", "adamw-8bit", "paged-adamw-8bit"]
 
 
 class Source(BaseModel):
@@ -31,7 +34,14 @@ class Source(BaseModel):
 
 
 class Lora(BaseModel):
-    """LoRA: rank, alpha (scaling = alpha / rank), dropout, and what is adapted."""
+    """LoRA.
+
+    Attributes:
+        rank, alpha: its changes are scaled by alpha / rank.
+        dropout: share of what enters its layers.
+        targets: whose linear layers it adapts.
+        full: components all of whose weights learn beside it, as Q-Align's abstractor does; saved with the adapter.
+    """
 
     model_config = _STRICT
 
@@ -39,24 +49,39 @@ class Lora(BaseModel):
     alpha: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1, default=0.0)
     targets: tuple[Target, ...] = Field(min_length=1)
+    full: tuple[Literal["projector", "vision"], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way_each(self) -> Lora:
+        if both := sorted(set(self.targets) & set(self.full)):
+            raise ValueError(f"{both[0]} is under targets and under full; it learns in one way or the other")
+        return self
 
 
-class Weights(BaseModel):
-    """Weights of the parts of the loss; see `LossWeights`."""
+class _Weighing(BaseModel):
+    """Fields are weights of which one at least is above 0, but for those named in `_settings`."""
 
     model_config = _STRICT
+
+    _settings: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> _Weighing:
+        if not any(value > 0 for name, value in self if name not in self._settings):
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class Weights(_Weighing):
+    """Weights of the parts of the loss; see `LossWeights`."""
+
+    _settings = frozenset({"human_std"})
 
     text: float = Field(ge=0)
     level: float = Field(ge=0)
     fidelity: float = Field(ge=0, default=0.0)
     severity: float = Field(ge=0, default=0.0)
     human_std: float = Field(gt=0, default=0.5)
-
-    @model_validator(mode="after")
-    def _something_counts(self) -> Weights:
-        if not self.text + self.level + self.fidelity + self.severity > 0:
-            raise ValueError("at least one weight must be above 0")
-        return self
 
     def loss_weights(self) -> LossWeights:
         """The same as the loss takes them."""
@@ -87,7 +112,7 @@ class Optimization(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(ge=0, default=0.0)
     max_grad_norm: float = Field(gt=0, default=1.0)
-    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
+    optimizer: Optimizer = "adamw"
     precision: Literal["bf16", "fp32"] = "bf16"
     gradient_checkpointing: bool = False
 
@@ -138,9 +163,9 @@ class TuneRecipe(BaseModel):
     test: tuple[Source, ...] = ()
     labels: Literal["soft", "two-level", "hard"] = "soft"
     assumed_std: float = Field(gt=0, default=0.5)
-    method: Literal["lora", "qlora", "full"]
+    method: Method
     lora: Lora | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Component, ...] = ()
     weights: Weights
     optimization: Optimization
     validation: Validation | None = None
@@ -163,7 +188,7 @@ class TuneRecipe(BaseModel):
         return self
 
 
-class Rewards(BaseModel):
+class Rewards(_Weighing):
     """Weights of the rewards for an answer; see `rewards`. A reward of weight 0 is not computed.
 
     Attributes:
@@ -172,19 +197,13 @@ class Rewards(BaseModel):
         distortion, severity: the right kind, and the right severity of it (Q-Insight).
     """
 
-    model_config = _STRICT
+    _settings = frozenset({"tolerance"})
 
     ranking: float = Field(ge=0, default=0.0)
     score: float = Field(ge=0, default=0.0)
     tolerance: float = Field(gt=0, default=0.35)
     distortion: float = Field(ge=0, default=0.0)
     severity: float = Field(ge=0, default=0.0)
-
-    @model_validator(mode="after")
-    def _something_counts(self) -> Rewards:
-        if not self.ranking + self.score + self.distortion + self.severity > 0:
-            raise ValueError("at least one reward must have a weight above 0")
-        return self
 
 
 class RewardRecipe(BaseModel):

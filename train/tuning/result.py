@@ -13,6 +13,7 @@ from mllm_iqa.adapters import CONFIG
 from mllm_iqa.checkpoints import Card, sha256_of, write_card
 from mllm_iqa.output_file import replaced_at_end
 
+from ..vllm_names import name_as_vllm_reads
 from .examples import Example
 from .recipe import RewardRecipe, TuneRecipe
 from .whole import copy_processing
@@ -47,6 +48,7 @@ def finish(
         (folder / name).unlink(missing_ok=True)
     if recipe.lora is None:
         copy_processing(recipe.model, folder)
+        name_as_vllm_reads(folder)
     else:
         name_base(folder, recipe.model)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)

@@ -18,16 +18,17 @@ from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.prompt_files import load_prompt
 from mllm_iqa.registry import resolve
 
+from ..run_folder import claim
 from .encode import pictures_of
 from .examples import Example
-from .parts import target_modules
 from .prepare import check_machine, trainer_settings
 from .progress import show_on_stderr
 from .recipe import RewardRecipe
 from .result import finish
 from .rewards import distortion_rewards, ranking_rewards, score_rewards, severity_rewards
-from .run import claim, last_state
+from .run import last_state
 from .sources import read_all
+from .what_learns import learning_in_float32, lora_config
 
 RewardFunction = Callable[..., list[float]]
 
@@ -41,7 +42,6 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         ConfigError: settings that do not fit the machine, the model or the run found in the output folder.
         DataError: pictures without what a reward needs.
     """
-    from peft import LoraConfig
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -73,12 +73,9 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         beta=recipe.kl,
         reward_weights=[getattr(recipe.rewards, name) for name in functions],
     )
-    lora = LoraConfig(
-        r=recipe.lora.rank,
-        lora_alpha=recipe.lora.alpha,
-        lora_dropout=recipe.lora.dropout,
-        target_modules=target_modules(backend.model, recipe.lora.targets),
-        task_type="CAUSAL_LM",
+    lora = recipe.lora
+    adapter = lora_config(
+        backend.model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout
     )
     rewards: list[Any] = list(functions.values())
     trainer = GRPOTrainer(
@@ -87,8 +84,9 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         args=arguments,
         train_dataset=questions(examples, max_pixels),
         processing_class=picture_processor(source),
-        peft_config=lora,
+        peft_config=adapter,
     )
+    learning_in_float32(trainer.model)
     show_on_stderr(trainer)
     trainer.train(resume_from_checkpoint=last_state(recipe.output))
     folder = recipe.output / "result"

@@ -11,9 +11,8 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError, DataError
-from mllm_iqa.output_file import replaced_at_end
 
-from ..loop import check_same_run
+from ..run_folder import claim
 from .collate import Collator
 from .encode import encode
 from .examples import Example
@@ -55,7 +54,10 @@ def tune(recipe: TuneRecipe, recipe_name: str) -> Path:
     if test:
         backend.model.eval()
         backend.forget()
-        results |= {"test before": before, "test after": measured(backend, test, max_pixels, seed=recipe.seed)}
+        mixed = recipe.lora is not None and recipe.lora.full and backend.model.dtype == torch.bfloat16
+        # Components that learned beside the adapter are float32 amid bfloat16 until they are saved and loaded again.
+        with torch.autocast(backend.model.device.type, torch.bfloat16, enabled=bool(mixed)):
+            results |= {"test before": before, "test after": measured(backend, test, max_pixels, seed=recipe.seed)}
     finish(folder, recipe, recipe_name, backend.card, results=results, max_pixels=max_pixels, train=train)
     return folder
 
@@ -115,21 +117,6 @@ def make_trainer(
     )
     show_on_stderr(trainer)
     return trainer
-
-
-def claim(output: Path, settings: dict[str, Any]) -> None:
-    """Note what an output folder's run depends on; refuse a folder that holds a run of other settings.
-
-    Raises:
-        ConfigError: naming the first setting that differs.
-    """
-    path = output / "run.json"
-    if path.is_file():
-        check_same_run(output, json.loads(path.read_text(encoding="utf-8")), settings)
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    with replaced_at_end(path) as file:
-        file.write((json.dumps(settings, indent=2) + "\n").encode())
 
 
 def last_state(output: Path) -> str | None:

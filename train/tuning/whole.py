@@ -11,11 +11,13 @@ import torch
 
 from mllm_iqa.registry import resolve
 
+from ..vllm_names import name_as_vllm_reads
+
 _NOT_TAKEN = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.py", "*.md", "config.json", "card.json")
 
 
 def save_weights(model: Any, folder: Path, *, dtype: torch.dtype) -> None:
-    """Write a model's weights and configuration in a dtype; the model itself stays as it is.
+    """Write a model's weights, under names that vLLM reads too, and its configuration; the model itself stays as it is.
 
     Args:
         model: a transformers model without peft's wrapping.
@@ -33,6 +35,7 @@ def save_weights(model: Any, folder: Path, *, dtype: torch.dtype) -> None:
     model.config.dtype = dtype
     model.save_pretrained(folder, state_dict=state)
     model.config.dtype = kept
+    name_as_vllm_reads(folder)
 
 
 def copy_processing(base: str, folder: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from mllm_iqa.train.recipe import Recipe, read_recipe, recipe_names, recipe_path
+from mllm_iqa.train.nano.recipe import NanoRecipe
+from mllm_iqa.train.recipe import read_recipe, recipe_names, recipe_path
 from mllm_iqa.train.tuning.recipe import RewardRecipe, TuneRecipe
 from mllm_iqa.train.tuning.run import tune
 from safetensors.torch import load_file
@@ -127,7 +128,7 @@ def test_the_examples_for_accelerate_are_what_it_reads(tmp_path: Path) -> None:
 def test_settings_replace_those_of_the_file() -> None:
     recipe = read("nano-lora", "seed=3", "optimization.epochs=1", "lora.targets=[vision]")
     assert (recipe.seed, recipe.optimization.epochs, recipe.lora.targets) == (3, 1, ("vision",))
-    assert isinstance(read("nano"), Recipe)
+    assert isinstance(read("nano"), NanoRecipe)
 
 
 @pytest.mark.parametrize(

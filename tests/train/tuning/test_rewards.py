@@ -1,18 +1,26 @@
 """Rewards by hand, answers that cannot be read, and a step of GRPO on a tiny model."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from mllm_iqa.train.tuning.recipe import RewardRecipe
+from mllm_iqa.train.recipe import read_recipe, recipe_path
+from mllm_iqa.train.tuning.recipe import RewardRecipe, TuneRecipe
 from mllm_iqa.train.tuning.reward_run import reward_functions, tune_by_rewards
 from mllm_iqa.train.tuning.rewards import distortion_rewards, ranking_rewards, score_rewards, severity_rewards
+from mllm_iqa.train.tuning.run import tune
+from PIL import Image
 
 from mllm_iqa.answers import Judgment
 from mllm_iqa.checkpoints import read_card
 from mllm_iqa.errors import DataError
+from mllm_iqa.levels import LEVELS
+from mllm_iqa.prompt_files import load_prompt
 
 
 def says(mos: float, kind: str | None = None, severity: int | None = None) -> Judgment:
@@ -108,4 +116,110 @@ def test_a_step_of_grpo_leaves_an_adapter(recipe: Callable[..., RewardRecipe]) -
     # A random model says nothing that can be read: every answer is logged and rewarded 0.
     lines = (folder.parent / "unparsable.jsonl").read_text("utf8").splitlines()
     assert len(lines) == 4
+    assert card.results["last step"]["reward"] == 0  # type: ignore[index]
+
+
+# The shipped recipes, each for one real step on a tiny model of its class
+
+
+RATED = "The quality of the image is"
+ANSWER = json.dumps({"rating": 3.0, "distortion": "jitter", "severity": "moderate"})
+
+
+def written(folder: Path, question: str, answer: str, **label: Any) -> Path:
+    """Four records of gray pictures with moderate jitter, MOS 2.6, 2.8, 3.0 and 3.2."""
+    rows = []
+    for n in range(4):
+        image = io.BytesIO()
+        Image.new("RGB", (64, 64), (60 * n,) * 3).save(image, "PNG")
+        asked = [{"type": "image", "text": None}, {"type": "text", "text": question}]
+        said = [{"type": "text", "text": answer}]
+        found = {"mos": 2.6 + n / 5, "std": 0.5, "findings": [{"image": 0, "kind": "jitter", "severity": 2}]}
+        row = {"id": f"{n}", "prompts": [], "images": [{"bytes": image.getvalue(), "path": None}], "answer": found}
+        row |= {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+        row |= {"sources": [f"lab/{n}.png"], "split": "train"}
+        rows.append(row | label)
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train-00000.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the recipes learn from."""
+    label = {"read_at": len(RATED), "candidates": [f" {level}" for level in LEVELS], "probs": [0.0, 0.0, 1.0, 0.0, 0.0]}
+    return written(tmp_path_factory.mktemp("rated") / "records", "How good?", f"{RATED} fair.", **label)
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str], Path]) -> Path:
+    """A tiny Qwen3-VL that has learned to say one answer in the form of `judge.v1` about any picture."""
+    folder = tmp_path_factory.mktemp("judge")
+    unlabeled: dict[str, Any] = {"read_at": -1, "candidates": [""], "probs": [0.0]}
+    records = written(folder / "records", load_prompt("judge.v1").question, ANSWER, **unlabeled)
+    plan = {
+        "kind": "tune",
+        "name": "judge",
+        "version": "1",
+        "model": str(tiny_models("qwen3_vl")),
+        "output": folder / "run",
+        "train": [{"path": records}],
+        "method": "full",
+        "parts": ["language"],
+        "weights": {"text": 1.0, "level": 0.0},
+        "optimization": {"steps": 60, "batch_size": 1, "learning_rate": 1e-2, "precision": "fp32"},
+        "licence": "none",
+    }
+    return tune(TuneRecipe.model_validate(plan), "judge.yaml")
+
+
+def one_step(name: str, model: Path, records: Path, output: Path) -> RewardRecipe:
+    """A shipped recipe, but for its model, its size and how freely it samples."""
+    changes = [f"train=[{{path: {records}, split: train}}]", f"model={model}", f"output={output}", "temperature=0.01"]
+    step = "optimization={steps: 1, batch_size: 4, learning_rate: 1.0e-4, warmup: 0, precision: fp32}"
+    recipe = read_recipe(recipe_path(name), [*changes, step, "answers=2", "max_new_tokens=60", "max_pixels=4096"])
+    assert isinstance(recipe, RewardRecipe)
+    return recipe
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "reward"),
+    [
+        # All pictures are rated 3.0, so nothing separates them: sqrt(.5) each, by the hand-derived test above.
+        ("grpo-ranking", 0.5**0.5),
+        # Within 0.35 of 2.8, 3.0 and 3.2 but not of 2.6 (see below for the mean); the kind counts 0.25, severity 0.75.
+        ("grpo-insight", None),
+    ],
+)
+def test_a_shipped_recipe_rewards_what_can_be_read(
+    name: str, reward: float | None, judge: Path, rated: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl", reason="needs trl, which the extra reward installs")
+    folder = tune_by_rewards(one_step(name, judge, rated, tmp_path / "run"), f"{name}.yaml")
+    assert not (tmp_path / "run" / "unparsable.jsonl").exists(), "every answer could be read"
+    card = read_card(folder)
+    assert card is not None
+    last: Any = card.results["last step"]
+    if reward is None:
+        # Two of the four pictures are asked, two answers each.
+        assert last["rewards/distortion/mean"] == last["rewards/severity/mean"] == 1
+        assert last["rewards/score/mean"] in (0.5, 1.0)
+        reward = last["rewards/score/mean"] + 0.25 + 0.75
+    assert last["reward"] == pytest.approx(reward, abs=1e-3)
+    assert (folder / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["grpo-ranking", "grpo-insight"])
+def test_a_shipped_recipe_rewards_nothing_that_cannot_be_read(
+    name: str, tiny_models: Callable[[str], Path], rated: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl", reason="needs trl, which the extra reward installs")
+    folder = tune_by_rewards(one_step(name, tiny_models("qwen3_vl"), rated, tmp_path / "run"), f"{name}.yaml")
+    lines = [json.loads(x) for x in (tmp_path / "run" / "unparsable.jsonl").read_text("utf8").splitlines()]
+    assert len(lines) == 4
+    assert all(line["reason"] and "record" in line["picture"] for line in lines)
+    card = read_card(folder)
+    assert card is not None
     assert card.results["last step"]["reward"] == 0  # type: ignore[index]

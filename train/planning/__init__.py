@@ -1,0 +1,1 @@
+"""Foresee what a recipe takes from configurations alone: parameters, memory, tokens, steps."""
