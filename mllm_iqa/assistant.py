@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
-from . import registry
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
+from .engines import card_of, open_backend
 from .errors import BackendError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
@@ -51,28 +51,31 @@ class Assistant:
 
     @classmethod
     def load(
-        cls, model: str = "nano", *, device: str = "auto", dtype: str = "auto", max_pixels: int | None = None
+        cls,
+        model: str = "nano",
+        *,
+        engine: str = "auto",
+        device: str = "auto",
+        dtype: str = "auto",
+        max_pixels: int | None = None,
     ) -> Assistant:
-        """Load a model by registry name, directory or hub id.
+        """Load a model by registry name, directory or hub id, or use the one that a server has.
 
         Args:
-            model: e.g. "nano"; "fake" gives an engine without a model, for testing.
+            model: e.g. "nano"; "fake" gives an engine without a model, for testing; or a server's base URL, such as
+                `http://127.0.0.1:8000/v1`, with `#name` at its end where it has several models.
+            engine: "auto", "transformers", "vllm" or "openai"; see `mllm_iqa.engines`, whose `open_backend` also takes
+                an engine's own settings: `Assistant(backend, card=card_of(backend))`.
             device: "auto", "cpu", "cuda", "cuda:1" ...
             dtype: "auto" (float32 on a CPU, else bfloat16) or a torch dtype's name.
             max_pixels: pixel budget of one picture instead of the checkpoint's own.
 
         Raises:
             CheckpointError: no such model, or one that cannot be loaded; one sentence says why.
+            BackendError: no such engine or server.
         """
-        source = registry.resolve(model)
-        if model == "fake":
-            from .backends.fake import FakeBackend
-
-            return cls(FakeBackend(), max_pixels=max_pixels)
-        from .backends.huggingface import HuggingFaceBackend
-
-        backend = HuggingFaceBackend.load(source, device=device, dtype=dtype)
-        return cls(backend, card=backend.card, max_pixels=max_pixels)
+        backend = open_backend(model, engine=engine, device=device, dtype=dtype, max_pixels=max_pixels)
+        return cls(backend, card=card_of(backend), max_pixels=max_pixels)
 
     def score(
         self,

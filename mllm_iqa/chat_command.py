@@ -62,7 +62,7 @@ class Conversation:
         self._messages = [*messages, {"role": "assistant", "content": "".join(pieces)}]
 
 
-def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
+def chat(paths: Sequence[Path], *, model: str, device: str, engine: str = "auto") -> int:
     """Talk about pictures: with a prompt on a terminal, else one question per line of stdin.
 
     On a terminal Ctrl-C stops an answer, which is then forgotten, and Ctrl-D or Ctrl-C at the prompt ends the chat.
@@ -75,7 +75,7 @@ def chat(paths: Sequence[Path], *, model: str, device: str) -> int:
     """
     pictures = [load_image(path, name=printable(str(path))) for path in paths]
     with spinner(f"loading {model}"):
-        conversation = Conversation(Assistant.load(model, device=device), pictures)
+        conversation = Conversation(Assistant.load(model, engine=engine, device=device), pictures)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         names = ", ".join(picture.info.name for picture in pictures)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from .engines import Engine
 from .errors import ConfigError, IqaError
 from .extras import missing
 
@@ -54,7 +55,8 @@ class ListFormat(StrEnum):
 
 
 _FORMATS = ", ".join(ScoreFormat)
-Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
+Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, a hub id, or a server's URL.")]
+EngineName = Annotated[Engine, typer.Option("--engine", help="What runs the model; auto: openai for a URL.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
 Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
@@ -176,6 +178,7 @@ def compare(
     explain: Explain = True,
     format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
     language: Language = "en",
 ) -> None:
@@ -187,7 +190,7 @@ def compare(
     picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
     original = None if reference is None else load_image(reference, name=printable(str(reference)))
     with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, device=device)
+        assistant = Assistant.load(model, engine=engine, device=device)
     result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
     if format is TextFormat.json:
         _print_json(result.to_dict())
@@ -199,12 +202,13 @@ def compare(
 def chat(
     images: Annotated[list[Path], typer.Argument(help="The pictures to talk about.")],
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
 ) -> None:
     """Ask questions about pictures: at a prompt, or one per line of stdin."""
     from .chat_command import chat as run
 
-    raise typer.Exit(run(images, model=model, device=device))
+    raise typer.Exit(run(images, model=model, engine=engine, device=device))
 
 
 @app.command()
