@@ -89,7 +89,10 @@ class ChatRequest(BaseModel):
     add_generation_prompt: bool | None = Field(None, description="The default follows from who speaks last.")
     continue_final_message: bool | None = Field(None, description="Go on with the assistant's last words.")
     candidates: list[str] | None = Field(
-        None, min_length=1, max_length=256, description="Give the log-prob of each as what comes next; generate nothing."
+        None,
+        min_length=1,
+        max_length=256,
+        description="Give the log-prob of each as what comes next; generate nothing.",
     )
     temperature: Literal[0] | None = Field(None, description="Answers are the most probable ones: 0 or absent.")
     top_p: Literal[1] | None = None

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ class JsonClient:
             trust_env=not self._local,  # a proxy knows nothing of this machine's own addresses
             follow_redirects=False,
         )
+        weakref.finalize(self, self._http.close)
 
     def __repr__(self) -> str:
         return f"JsonClient({self.url!r})"
@@ -166,7 +168,9 @@ class JsonClient:
                 raise self._refusal(response.status_code, message)
             asked = _retry_after(response.headers.get("Retry-After"))
             if asked is not None and asked > _LONGEST_ASKED_WAIT_S:
-                raise BackendError(f"{self.url}: asks to come back in {asked:.0f} s ({response.status_code}: {message})")
+                raise BackendError(
+                    f"{self.url}: asks to come back in {asked:.0f} s ({response.status_code}: {message})"
+                )
             if tries > self._retries:
                 raise BackendError(f"{self.url}: gave up after {tries} tries ({response.status_code}: {message})")
             self._sleep(_wait(tries) if asked is None else asked)
