@@ -206,7 +206,7 @@ def conversation_of(request: ChatRequest, max_pixels: int | None) -> Conversatio
             pictures.append(load_image(part.image_url.url, name=name, max_pixels=max_pixels))
         turns.append(Turn(message.role, "".join(words)))
     speaks = turns[-1].role == "assistant"
-    if request.continue_final_message is False and speaks or request.continue_final_message and not speaks:
+    if request.continue_final_message is not None and request.continue_final_message != speaks:
         raise BackendError("continue_final_message belongs to a last message that is the assistant's, and only there")
     if request.add_generation_prompt is not None and request.add_generation_prompt == speaks:
         raise BackendError("add_generation_prompt must be true after the user's message, false after the assistant's")

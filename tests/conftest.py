@@ -1,5 +1,6 @@
 """Every test runs offline, and finds the shared photographs where they are."""
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
 for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(name, "1")
 
+# Markers of what only some environments have (make test-vllm makes one that has both), and the package that decides.
+NEEDED = {"vllm": "vllm", "torchvision": "torchvision"}
+
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for marker, package in NEEDED.items():
+        if importlib.util.find_spec(package) is None:
+            for item in items:
+                if item.get_closest_marker(marker) is not None:
+                    item.add_marker(pytest.mark.skip(reason=f"{package} is not installed; make test-vllm runs this"))
 
 
 @pytest.fixture(scope="session")

@@ -197,7 +197,7 @@ class OpenAIBackend:
 
     def _body(self, conversation: Conversation) -> dict[str, Any]:
         """A request for what comes next."""
-        messages = []
+        messages: list[dict[str, Any]] = []
         for turn in conversation.turns:
             content: Any = turn.text
             if turn.role == "user" and not messages and conversation.pictures:

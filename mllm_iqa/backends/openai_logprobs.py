@@ -189,6 +189,11 @@ def _next_tokens(client: JsonClient, body: dict[str, Any]) -> dict[str, float]:
 
 
 def _number(value: Any, client: JsonClient) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value > 1e-3:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not -9000 < value < 1e-3
+    ):
         raise BackendError(f"{client.url}: {value!r} is no log-prob")
     return float(value)

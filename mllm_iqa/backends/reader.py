@@ -72,7 +72,7 @@ class CheckpointReader:
         return cls(config, tokenizer, processor, source=source, card=card)
 
     def text_of(self, conversation: Conversation) -> str:
-        """The chat template's text, a placeholder for each picture; an answer that is begun stops where its words do."""
+        """The chat template's text, a placeholder for each picture; a begun answer stops where its words do."""
         messages: list[dict[str, Any]] = []
         for turn in conversation.turns:
             parts: list[dict[str, Any]] = []

@@ -11,6 +11,7 @@ import gc
 import os
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,8 +152,7 @@ class VllmBackend:
                 for n in range(0, len(tokens), _MOST_IDS)
             ]
             outputs = self._requests.finished(
-                (lambda i=i, stem=stem, tokens=tokens: self._scoring(conversations[i], stem, tokens))
-                for i, stem, tokens in asked
+                partial(self._scoring, conversations[i], stem, tokens) for i, stem, tokens in asked
             )
             for (i, stem, tokens), output in zip(asked, outputs, strict=True):
                 after[i].setdefault(stem, {}).update(self._read(output, tokens))
@@ -163,7 +163,7 @@ class VllmBackend:
         """See `Backend`."""
         if max_new_tokens < 1:
             return ["" for _ in conversations]
-        outputs = self._requests.finished((lambda c=c: self._speaking(c, max_new_tokens)) for c in conversations)
+        outputs = self._requests.finished(partial(self._speaking, c, max_new_tokens) for c in conversations)
         return [self._text(output.outputs[0].token_ids) for output in outputs]
 
     def stream(self, conversation: Conversation, *, max_new_tokens: int) -> Iterator[str]:
@@ -303,7 +303,7 @@ def _settings(
 
 
 def _opened(source: str, settings: dict[str, Any], needs: AdapterNeeds | None, adapter: Path | None) -> Any:
-    """vLLM's LLM with the checkpoint in it, and the adapter's place prepared."""
+    """The LLM of vLLM with the checkpoint in it, and the adapter's place prepared."""
     from vllm import LLM
 
     if needs is not None:

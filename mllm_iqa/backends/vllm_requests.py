@@ -151,7 +151,8 @@ class Requests:
             if name not in self._outputs:
                 continue
             try:
-                self._engine.add_request(name, request.prompt, request.params, lora_request=self._lora)
+                (rendered,) = self._engine.renderer.render_cmpl([request.prompt])
+                self._engine.add_request(name, rendered, request.params, lora_request=self._lora)
             except (ValueError, TypeError, RuntimeError) as error:  # a request that it cannot take
                 failed.append((name, error))
         if not self._engine.has_unfinished_requests():

@@ -1,4 +1,4 @@
-"""Imported by Python as it starts, where the PYTHONPATH names this folder; then imports the `sitecustomize` it hides."""
+"""Imported by Python as it starts, where the PYTHONPATH names this folder; then runs the `sitecustomize` it hides."""
 
 import os
 import sys
