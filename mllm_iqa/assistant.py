@@ -11,6 +11,7 @@ from . import registry
 from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
+from .engines import card_of, open_backend
 from .errors import AnswerError, BackendError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
@@ -66,15 +67,19 @@ class Assistant:
         cls,
         model: str = "nano",
         *,
+        engine: str = "auto",
         device: str = "auto",
         dtype: str = "auto",
         max_pixels: int | None = None,
         options: TransformersOptions | None = None,
     ) -> Assistant:
-        """Load a model by registry name, directory or hub id.
+        """Load a model by registry name, directory or hub id, or use the one that a server has.
 
         Args:
-            model: e.g. "nano"; "fake" gives an engine without a model, for testing.
+            model: e.g. "nano"; "fake" gives an engine without a model, for testing; or a server's base URL, such as
+                `http://127.0.0.1:8000/v1`, with `#name` at its end where it has several models.
+            engine: "auto", "transformers", "vllm" or "openai"; see `mllm_iqa.engines`, whose `open_backend` also takes
+                an engine's own settings: `Assistant(backend, card=card_of(backend))`.
             device: "auto", "cpu", "cuda", "cuda:1" ...; "split" = a part of the model on every GPU.
             dtype: "auto" (float32 on a CPU, else bfloat16) or a torch dtype's name.
             max_pixels: pixel budget of one picture instead of the checkpoint's own.
@@ -82,16 +87,12 @@ class Assistant:
 
         Raises:
             CheckpointError: no such model, or one that cannot be loaded; one sentence says why.
+            BackendError: no such engine or server.
         """
-        source = registry.resolve(model)
-        if model == "fake":
-            from .backends.fake import FakeBackend
-
-            return cls(FakeBackend(), max_pixels=max_pixels)
-        from .backends.huggingface import HuggingFaceBackend
-
-        backend = HuggingFaceBackend.load(source, device=device, dtype=dtype, options=options)
-        return cls(backend, card=backend.card, max_pixels=max_pixels, entry=registry.entry_of(model))
+        backend = open_backend(
+            model, engine=engine, device=device, dtype=dtype, max_pixels=max_pixels, transformers=options
+        )
+        return cls(backend, card=card_of(backend), max_pixels=max_pixels, entry=registry.entry_of(model))
 
     def use_adapter(self, name: str | None) -> None:
         """Let a LoRA adapter that was loaded beside the model answer from now on; None = the model alone.

@@ -67,6 +67,7 @@ def chat(
     paths: Sequence[Path],
     *,
     model: str,
+    engine: str = "auto",
     device: str,
     dtype: str = "auto",
     options: TransformersOptions | None = None,
@@ -83,7 +84,8 @@ def chat(
     """
     pictures = [load_image(path, name=printable(str(path))) for path in paths]
     with spinner(f"loading {model}"):
-        conversation = Conversation(Assistant.load(model, device=device, dtype=dtype, options=options), pictures)
+        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype, options=options)
+        conversation = Conversation(assistant, pictures)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         names = ", ".join(picture.info.name for picture in pictures)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from .engines import Engine
 from .errors import ConfigError, IqaError
 from .extras import missing
 from .transformers_options import Quantize, TransformersOptions
@@ -55,7 +56,8 @@ class ListFormat(StrEnum):
 
 
 _FORMATS = ", ".join(ScoreFormat)
-Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, or a hub id.")]
+Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, a hub id, or a server's URL.")]
+EngineName = Annotated[Engine, typer.Option("--engine", help="What runs the model; auto: openai for a URL.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...; split = a part of the model on every GPU.")]
 Dtype = Annotated[str, typer.Option(help="auto (float32 on a CPU, else bfloat16), float32, bfloat16, float16.")]
 Quantized = Annotated[Quantize | None, typer.Option(help="Weights in fewer bits; needs bitsandbytes.")]
@@ -189,6 +191,7 @@ def compare(
     explain: Explain = True,
     format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quantize: Quantized = None,
@@ -203,7 +206,8 @@ def compare(
     picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
     original = None if reference is None else load_image(reference, name=printable(str(reference)))
     with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, device=device, dtype=dtype, options=_options_of(quantize, adapter))
+        options = _options_of(quantize, adapter)
+        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype, options=options)
     result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
     if format is TextFormat.json:
         _print_json(result.to_dict())
@@ -215,6 +219,7 @@ def compare(
 def chat(
     images: Annotated[list[Path], typer.Argument(help="The pictures to talk about.")],
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
     dtype: Dtype = "auto",
     quantize: Quantized = None,
@@ -224,7 +229,7 @@ def chat(
     from .chat_command import chat as run
 
     options = _options_of(quantize, adapter)
-    raise typer.Exit(run(images, model=model, device=device, dtype=dtype, options=options))
+    raise typer.Exit(run(images, model=model, engine=engine, device=device, dtype=dtype, options=options))
 
 
 models_app = typer.Typer(invoke_without_command=True, help="List the models known by name, or fetch one.")

@@ -10,6 +10,7 @@ EXTRA_OF: dict[str, str] = {
     "cv2": "data",
     "fastapi": "serve",
     "gradio": "ui",
+    "httpx": "remote",
     "num2words": "smolvlm",
     "open_clip": "compose",
     "openpyxl": "data",

@@ -1,8 +1,10 @@
 """Every test runs offline, and finds the shared photographs where they are."""
 
+import importlib.util
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +15,18 @@ if TYPE_CHECKING:
 for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(name, "1")
 
+# Markers of what only some environments have (make test-vllm makes one that has both), and the package that decides.
+NEEDED = {"vllm": "vllm", "torchvision": "torchvision"}
+
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for marker, package in NEEDED.items():
+        if importlib.util.find_spec(package) is None:
+            for item in items:
+                if item.get_closest_marker(marker) is not None:
+                    item.add_marker(pytest.mark.skip(reason=f"{package} is not installed; make test-vllm runs this"))
 
 
 @pytest.fixture(scope="session")
@@ -112,3 +125,31 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_card(folder, card)
     return folder
+
+
+@pytest.fixture(scope="session")
+def serve_app() -> Iterator[Callable[[Any], str]]:
+    """Runs applications under uvicorn on loopback until the session ends; gives each one's URL."""
+    import threading
+    import time
+
+    import uvicorn
+
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(app: Any) -> str:
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        running.append((server, thread))
+        thread.start()
+        deadline = time.monotonic() + 60
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield start
+    for server, _ in running:
+        server.should_exit = True
+    for _, thread in running:
+        thread.join(timeout=60)

@@ -29,6 +29,7 @@ OPTIONAL = {
     "cv2": "data",
     "fastapi": "serve",
     "gradio": "ui",
+    "httpx": "remote",
     "open_clip": "compose",
     "openpyxl": "data",
     "peft": "train",
