@@ -24,6 +24,7 @@ FEATURES: dict[str, tuple[str, str]] = {
     "train": ("mllm_iqa.train.cli:main", "Train or fine-tune a model."),
     "data": ("mllm_iqa.data_build.cli:main", "Make training and test data."),
     "eval": ("mllm_iqa.eval.cli:main", "Predict, measure and report."),
+    "serve": ("mllm_iqa.serve.cli:main", "Serve models over HTTP, with a chat page, and as MCP tools."),
 }
 """Commands that live in other folders: name -> (module:function, help). The function takes the arguments that follow
 the name and returns the exit status."""

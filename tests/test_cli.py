@@ -376,7 +376,6 @@ def test_compare_takes_a_reference(photos: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["reference"]["name"] == c
 
 
-@pytest.mark.parametrize("bad", ["missing.png", "photos/broken.jpg"])
 def test_rank_orders_the_pictures(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [f"photos/{name}" for name in GOOD]
     assert fake("rank", *paths, "--format", "json") == 0
@@ -392,6 +391,7 @@ def test_rank_orders_the_pictures(photos: Path, capsys: pytest.CaptureFixture[st
     assert "a ranking takes 2 to 32 pictures, got 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("bad", ["missing.png", "photos/broken.jpg"])
 def test_compare_and_chat_refuse_what_they_cannot_read(
     broken: Path, capsys: pytest.CaptureFixture[str], bad: str
 ) -> None:
