@@ -1,5 +1,7 @@
 """Many clients at once: full queues, late answers, slow readers, and a stop in the middle."""
 
+import asyncio
+import json
 import os
 import re
 import signal
@@ -7,14 +9,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+from mllm_iqa.serve import load
 from mllm_iqa.serve.options import Limits, ServeOptions
 
 from mllm_iqa.assistant import Assistant
+from mllm_iqa.backends.base import Conversation
+from mllm_iqa.backends.fake import FakeBackend
 
 from .conftest import HeldBackend, Running, png, serving, wait_until
 
@@ -68,6 +74,51 @@ def test_every_answer_belongs_to_its_picture(running: Running, fake: Assistant) 
         row = answer.json()["results"][0]
         assert row["image"]["name"] == f"{n}.png"
         assert row["mos"] == fake.score(png(n), explain=False).mos
+
+
+def test_the_load_tool_finds_every_answer_right(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--requests", "60", "--concurrency", "20", "--pictures", "7", "--side", "64"]
+    assert load.main([running.url, *arguments]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["answered"], figures["lost"], figures["crossed"], figures["failed"]) == (60, 0, 0, 0)
+    assert figures["gain"] == pytest.approx(figures["rate"] / figures["alone_rate"])
+    assert figures["p95"] >= figures["p50"] > 0
+    assert figures["memory_after"] > 10
+
+
+def test_the_load_tool_waits_on_429(held: HeldBackend) -> None:
+    with serving(Assistant(held), options(running=1, queued=0)) as server:
+        run = load.run(server.url, requests=6, concurrency=3, count=2, side=64, explain=False, key=None)
+        figures = asyncio.run(run)
+    assert (figures.answered, figures.failed) == (6, 0)
+    assert figures.waits > 0
+
+
+class Forgetful(FakeBackend):
+    """An engine whose answers change: what a service that mixes up its answers looks like."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def continuation_logprobs(self, conversations: Sequence[Conversation], candidates: Sequence[str]) -> np.ndarray:
+        self.calls += 1
+        rows = super().continuation_logprobs(conversations, candidates)
+        return np.roll(rows, self.calls % 2, axis=1)
+
+
+def test_the_load_tool_notices_a_wrong_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(Assistant(Forgetful())) as server:
+        arguments = ["--requests", "10", "--concurrency", "1", "--pictures", "3", "--side", "64", "--no-explain"]
+        assert load.main([server.url, *arguments]) == 1
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["crossed"] > 0
+    assert figures["answered"] + figures["crossed"] == 10
+    assert figures["faults"][0].startswith("crossed: request ")
+
+
+def test_the_load_tool_says_when_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert load.main(["http://127.0.0.1:1", "--requests", "1", "--pictures", "1"]) == 2
+    assert "no service answers there" in capsys.readouterr().err
 
 
 def test_a_slow_reader_of_a_chat_blocks_nobody(running: Running) -> None:
