@@ -72,6 +72,16 @@ class _InMemory(MultiPartParser):
     """Starlette's parser, which else moves files over a megabyte to the disk. The body's size is bounded before."""
 
     spool_max_size = 2**62
+    ended = False
+
+    def on_end(self) -> None:
+        """The closing boundary was there; Starlette does not ask for it."""
+        self.ended = True
+
+    def close(self) -> None:
+        """Let go of every file, of parts that never ended too."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def _form(request: Request, model: type[BaseModel], max_images: int) -> dict[str, Any]:
@@ -85,14 +95,13 @@ async def _form(request: Request, model: type[BaseModel], max_images: int) -> di
     )
     try:
         form = await parser.parse()
+        if not parser.ended:
+            raise Problem("invalid_multipart", "the form does not end with its boundary; is it cut off?")
+        return await _values(form, model)
     except MultiPartException as error:
         raise Problem("invalid_multipart", f"the form cannot be read: {error.message}") from None
-    if not form and body.strip():
-        raise Problem("invalid_multipart", "the form holds no complete part; is it cut off?")
-    try:
-        return await _values(form, model)
     finally:
-        await form.close()
+        parser.close()
 
 
 async def _values(form: FormData, model: type[BaseModel]) -> dict[str, Any]:

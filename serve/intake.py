@@ -86,7 +86,8 @@ class Intake:
                 with self._gate.slot():
                     await self._app(scope, body.replay, send)
             except Problem as problem:
-                await body.discard()
+                if problem.code != "too_slow":
+                    await body.discard()
                 await problem.response()(scope, receive, send)
         finally:
             self._held -= body.counted

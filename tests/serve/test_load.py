@@ -186,7 +186,7 @@ def test_sigterm_in_the_middle_of_load_loses_no_accepted_request() -> None:
         with ThreadPoolExecutor(24) as clients:
             first = [clients.submit(ask, n) for n in range(24)]
             wait_until(lambda: "mllm_iqa_accepted_requests 24.0" in figures() or any(f.done() for f in first), 120)
-            accepted = float(re.search(r"mllm_iqa_accepted_requests (\S+)", figures())[1])  # type: ignore[index]
+            accepted = float(re.findall(r"^mllm_iqa_accepted_requests (\S+)$", figures(), re.MULTILINE)[0])
             process.send_signal(signal.SIGTERM)
             late = [clients.submit(ask, n) for n in range(24, 40)]
             answers = [f.result() for f in [*first, *late]]

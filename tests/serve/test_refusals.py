@@ -120,9 +120,15 @@ def test_a_path_as_a_picture_is_not_read(small: Running, tmp_path: Path) -> None
             "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\nabc',
         ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+            + png(0)
+            + b'\r\n--x\r\nContent-Disposition: form-data; name="image"; filename="b.png"\r\n\r\nabc',
+        ),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nabc\r\n--x--\r\n"),
     ],
-    ids=["no boundary", "no part", "cut off", "no name"],
+    ids=["no boundary", "no part", "cut off", "second part cut off", "no name"],
 )
 def test_a_malformed_form_is_refused(small: Running, kind: str, body: bytes) -> None:
     answer = small.post("/v1/score", content=body, headers={"Content-Type": kind})
