@@ -110,9 +110,9 @@ def create_app(assistants: Mapping[str, Assistant], options: ServeOptions | None
     app.router.routes.extend(route for route in mcp_app.routes if isinstance(route, Route))
     _add_operations(app, metrics, options)
     # The first one added is the innermost.
-    app.add_middleware(Intake, gate=gate, limits=limits)
+    app.add_middleware(Intake, gate=gate, limits=limits, on_refusal=metrics.failed)
     if options.keys:
-        app.add_middleware(KeyCheck, keys=options.keys)
+        app.add_middleware(KeyCheck, keys=options.keys, on_refusal=metrics.failed)
     if options.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(options.cors_origins), allow_methods=["GET", "POST"], allow_headers=["*"]
@@ -132,7 +132,7 @@ def _add_refusals(app: Service, metrics: Metrics) -> None:
     async def problem(_: Request, error: Exception) -> Response:
         if not isinstance(error, Problem):
             raise error
-        metrics.failures.labels(error.code).inc()
+        metrics.failed(error.code)
         return error.response()
 
     async def http(_: Request, error: Exception) -> Response:
@@ -143,7 +143,7 @@ def _add_refusals(app: Service, metrics: Metrics) -> None:
         return JSONResponse(answer, error.status_code, error.headers)
 
     async def bug(request: Request, error: Exception) -> Response:
-        metrics.failures.labels("internal").inc()
+        metrics.failed("internal")
         return Problem("internal", "something broke on the server; its log says what").response()
 
     app.add_exception_handler(Problem, problem)

@@ -99,8 +99,8 @@ def serve(
         raise typer.Exit(1)
 
 
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "[")
-"""Host headers of this machine. The last is what is left of [::1]:8000 where a port is cut off at the first colon."""
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
+"""Host headers of this machine: a page in a browser cannot reach the service under a name of the page's own."""
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers
@@ -67,9 +67,11 @@ class Gate:
 class Intake:
     """ASGI middleware around everything that takes pictures."""
 
-    def __init__(self, app: ASGIApp, *, gate: Gate, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, limits: Limits, on_refusal: Callable[[str], None]) -> None:
+        """Stand before `app`; `on_refusal` is told the code of every request that is not let through."""
         self._app = app
         self._gate = gate
+        self._on_refusal = on_refusal
         self._limits = limits
         self._held = 0
 
@@ -86,6 +88,7 @@ class Intake:
                 with self._gate.slot():
                     await self._app(scope, body.replay, send)
             except Problem as problem:
+                self._on_refusal(problem.code)
                 if problem.code != "too_slow":
                     await body.discard()
                 await problem.response()(scope, receive, send)

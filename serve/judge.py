@@ -258,7 +258,7 @@ class Judge:
         try:
             return self._picture(sent, assistant)
         except ImageError as error:
-            self._metrics.failures.labels("unreadable_image").inc()
+            self._metrics.failed("unreadable_image")
             return Failure(sent[0], str(error))
 
 

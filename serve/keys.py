@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -51,8 +51,10 @@ class KeyCheck:
     As `Authorization: Bearer KEY` or `X-API-Key: KEY`; as the password of HTTP Basic too, which browsers ask for.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Sequence[str], on_refusal: Callable[[str], None]) -> None:
+        """Stand before `app`; `on_refusal` is told the code of every request that is not let in."""
         self._app = app
+        self._on_refusal = on_refusal
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +64,7 @@ class KeyCheck:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
+            self._on_refusal("unauthorized")
             message = "an API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
             response = Problem("unauthorized", message, read_through=False).response()
             page = scope["method"] == "GET" and not scope["path"].startswith(("/v1/", "/mcp"))

@@ -45,6 +45,10 @@ class Metrics:
             "mllm_iqa_batch_seconds", "Seconds of one call of the model.", buckets=_SECONDS, registry=self.registry
         )
 
+    def failed(self, code: str) -> None:
+        """Count one request or picture without a result."""
+        self.failures.labels(code).inc()
+
     def batch(self, rows: int, seconds: float) -> None:
         """Count one call of the model."""
         self.batch_rows.observe(rows)

@@ -51,6 +51,7 @@ def test_a_full_queue_answers_429_and_loses_nothing(held: HeldBackend) -> None:
         assert all(1 <= int(a.headers["retry-after"]) <= 60 for a in refused)
         assert server.client.get("/readyz").json()["status"] == "busy"
         assert server.client.get("/healthz").status_code == 200
+        assert 'mllm_iqa_failures_total{code="queue_full"} 4.0' in server.client.get("/metrics").text
         held.go.set()
         rows = [a.result().json()["results"][0] for a in accepted]
     assert [row["image"]["name"] for row in rows] == [f"{n}.png" for n in range(5)]
