@@ -26,6 +26,7 @@ FEATURES: dict[str, tuple[str, str]] = {
     "train": ("mllm_iqa.train.cli:main", "Train or fine-tune a model."),
     "data": ("mllm_iqa.data_build.cli:main", "Make training and test data."),
     "eval": ("mllm_iqa.eval.cli:main", "Predict, measure and report."),
+    "serve": ("mllm_iqa.serve.cli:main", "Serve models over HTTP, with a chat page, and as MCP tools."),
 }
 """Commands that live in other folders: name -> (module:function, help). The function takes the arguments that follow
 the name and returns the exit status."""
@@ -213,6 +214,29 @@ def compare(
         _print_json(result.to_dict())
     else:
         show_comparison(result, on=console())
+
+
+@app.command()
+def rank(
+    images: Annotated[list[Path], typer.Argument(help="The pictures, 2 to 32 of them.")],
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+    model: Model = "nano",
+    device: Device = "auto",
+) -> None:
+    """Order pictures from best to worst by comparing every pair of them in both orders."""
+    from .assistant import Assistant
+    from .images import load_image
+    from .terminal import console, printable, show_ranking, spinner
+
+    pictures = [load_image(path, name=printable(str(path))) for path in images]
+    with spinner(f"loading {model}"):
+        assistant = Assistant.load(model, device=device)
+    with spinner("comparing"):
+        ranking = assistant.rank(pictures)
+    if format is TextFormat.json:
+        _print_json(ranking.to_dict())
+    else:
+        show_ranking(ranking, on=console())
 
 
 @app.command()

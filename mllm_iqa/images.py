@@ -80,6 +80,7 @@ def load_image(
     *,
     name: str | None = None,
     max_pixels: int | None = None,
+    max_source_pixels: int = MAX_SOURCE_PIXELS,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> Picture:
     """Read one picture as upright 8-bit sRGB.
@@ -97,6 +98,7 @@ def load_image(
         name: what to call it in `info.name` and in errors; None = the file name, or `<bytes>`, `<array>` and the like.
         max_pixels: bound on width x height of what is judged; a larger picture is resized once, keeping its aspect
             ratio to within one pixel. None = native size.
+        max_source_pixels: bound on width x height of a source that still has to be decoded, MAX_SOURCE_PIXELS at most.
         background: RGB, each 0..255, that a transparent picture is composited over.
 
     Returns:
@@ -105,7 +107,7 @@ def load_image(
 
     Raises:
         ImageError: naming the source and the reason: unreadable, not a picture, truncated, smaller side under MIN_SIDE,
-            sides beyond MAX_ASPECT : 1, more than MAX_SOURCE_PIXELS or MAX_SOURCE_BYTES (both found before decoding),
+            sides beyond MAX_ASPECT : 1, more than max_source_pixels or MAX_SOURCE_BYTES (both found before decoding),
             values out of range, or a budget that would leave a side under MIN_SIDE.
     """
     where = _one_line(_where(source) if name is None else name)
@@ -115,7 +117,7 @@ def load_image(
             return _refitted(source, name, max_pixels)
         notes: list[str] = []
         with _opened(source, notes) as raw:
-            image = to_srgb(_loaded(raw, notes), background, notes)
+            image = to_srgb(_loaded(raw, notes, max_source_pixels), background, notes)
         return _finished(image, ImageInfo(shown, *image.size, *image.size, tuple(notes)), max_pixels)
     except ImageError as error:
         raise ImageError(f"{where}: {error}") from error.__cause__
@@ -336,20 +338,20 @@ def _identified(stream: BinaryIO) -> Image.Image:
         raise
 
 
-def _check_size(width: int, height: int) -> None:
-    size = f"{width}x{height} pixels"
-    if width * height > MAX_SOURCE_PIXELS:
-        raise ImageError(f"{size}, more than the limit of {MAX_SOURCE_PIXELS}; refused before decoding")
+def _check_size(width: int, height: int, max_source_pixels: int = MAX_SOURCE_PIXELS) -> None:
+    size, limit = f"{width}x{height} pixels", min(max_source_pixels, MAX_SOURCE_PIXELS)
+    if width * height > limit:
+        raise ImageError(f"{size}, more than the limit of {limit}; refused before decoding")
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{size} is too small to judge; the smaller side must be at least {MIN_SIDE}")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise ImageError(f"{size} is too elongated to judge; the sides may differ by {MAX_ASPECT}:1 at most")
 
 
-def _loaded(image: Image.Image, notes: list[str]) -> Image.Image:
+def _loaded(image: Image.Image, notes: list[str], max_source_pixels: int) -> Image.Image:
     """Decode and turn upright; any mode. The metadata that decoding discards is read first."""
     with _decoding():
-        _check_size(*image.size)
+        _check_size(*image.size, max_source_pixels)
         frames = int(getattr(image, "n_frames", 1))
         if frames > 1:
             frame = image.tell()

@@ -1,0 +1,172 @@
+"""What the REST API takes and gives. One model per request; a form field and a JSON key have the same name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from mllm_iqa.types import Comparison, Failure, Ranking, Score
+
+_EXAMPLE = "data:image/png;base64,iVBORw0KGgo..."
+
+
+class SentImage(BaseModel):
+    """A picture: `data` (a data URI or plain base64), or `url` where the server fetches pictures."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"data": _EXAMPLE, "name": "cup.png"}]})
+
+    data: str | None = Field(default=None, description="A data URI, or the file in base64.")
+    url: str | None = Field(default=None, description="An http(s) address; only where the server was told to fetch.")
+    name: str | None = Field(default=None, description="What the result calls the picture.")
+    _raw: bytes | None = PrivateAttr(default=None)
+
+    @classmethod
+    def uploaded(cls, raw: bytes, name: str | None) -> SentImage:
+        """A file that came as a part of a form."""
+        image = cls.model_construct(data=None, url=None, name=name)
+        image._raw = raw
+        return image
+
+    @property
+    def raw(self) -> bytes | None:
+        """The file of an upload; None for other pictures."""
+        return self._raw
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SentImage:
+        if self._raw is None and (self.data is None) == (self.url is None):
+            raise ValueError("give either data or url")
+        return self
+
+
+def _from_words(value: Any) -> Any:
+    """A bare string is a URL or data."""
+    if isinstance(value, str):
+        return {"url": value} if value.lower().startswith(("http://", "https://")) else {"data": value}
+    return value
+
+
+Image = Annotated[SentImage, BeforeValidator(_from_words, json_schema_input_type=str | SentImage)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(default=None, description="One of the models served; the first one if left out.")
+    language: str = Field(default="en", description="Language of the words; the model must know it.")
+
+
+class ScoreRequest(_Request):
+    """Pictures to be scored, each on its own."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE], "explain": True}]})
+
+    images: list[Image] = Field(min_length=1)
+    reference: Image | None = Field(default=None, description="What the only picture is compared with.")
+    explain: bool = Field(
+        default=False, description="Also find distortions and write an explanation: about thrice the work."
+    )
+
+
+class ExplainRequest(_Request):
+    """One picture to be scored and explained."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image": _EXAMPLE}]})
+
+    image: Image
+    reference: Image | None = Field(default=None, description="What it is compared with.")
+
+
+class CompareRequest(_Request):
+    """Two pictures, the better one of which is wanted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"a": _EXAMPLE, "b": _EXAMPLE, "explain": True}]})
+
+    a: Image
+    b: Image
+    reference: Image | None = Field(default=None, description="What both are compared with.")
+    explain: bool = Field(default=True, description="Also find the distortions of both and say them.")
+
+
+class RankRequest(_Request):
+    """Pictures to be put in order."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE, _EXAMPLE, _EXAMPLE]}]})
+
+    images: list[Image] = Field(min_length=2, max_length=32)
+
+
+class Message(BaseModel):
+    """One turn of a chat."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class ChatRequest(BaseModel):
+    """A question about pictures, after what was said before it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"images": [_EXAMPLE], "messages": [{"role": "user", "content": "What is wrong?"}]}]
+        },
+    )
+
+    model: str | None = Field(default=None, description="One of the models served; the first one if left out.")
+    images: list[Image] = Field(min_length=1, description="Shown at the start of the first message.")
+    messages: list[Message] = Field(min_length=1, description="The last one is the user's.")
+    stream: bool = Field(default=True, description="Server-sent events; else one JSON object.")
+
+    @model_validator(mode="after")
+    def _the_user_asks(self) -> ChatRequest:
+        if self.messages[0].role != "user" or self.messages[-1].role != "user":
+            raise ValueError("a chat begins and ends with a message of the user")
+        return self
+
+
+class ScoreAnswer(BaseModel):
+    """A row for each picture, in order; one without a result says why in `error`."""
+
+    results: list[Score | Failure]
+    n_scored: int
+    n_total: int
+
+
+class ChatAnswer(BaseModel):
+    """What the model said."""
+
+    answer: str
+    model: str
+
+
+class ErrorBody(BaseModel):
+    """A code for programs, which never changes its meaning, and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not a result."""
+
+    error: ErrorBody
+
+
+__all__ = [
+    "ChatAnswer",
+    "ChatRequest",
+    "CompareRequest",
+    "Comparison",
+    "ErrorAnswer",
+    "ExplainRequest",
+    "RankRequest",
+    "Ranking",
+    "Score",
+    "ScoreAnswer",
+    "ScoreRequest",
+    "SentImage",
+]
