@@ -19,18 +19,21 @@ __all__ = [
     "ImageInfo",
     "Interval",
     "IqaError",
+    "RankedImage",
+    "Ranking",
     "Score",
     "__version__",
     "chat",
     "compare_images",
     "explain",
+    "rank_images",
     "score_image",
 ]
 
 if TYPE_CHECKING:
-    from .assistant import Assistant, chat, compare_images, explain, score_image
+    from .assistant import Assistant, chat, compare_images, explain, rank_images, score_image
     from .errors import ImageError, IqaError
-    from .types import Comparison, Failure, Finding, ImageInfo, Interval, Score
+    from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, Score
 
     __version__: str
 else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
@@ -39,6 +42,7 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "chat": ".assistant",
         "compare_images": ".assistant",
         "explain": ".assistant",
+        "rank_images": ".assistant",
         "score_image": ".assistant",
         "ImageError": ".errors",
         "IqaError": ".errors",
@@ -47,6 +51,8 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "Finding": ".types",
         "ImageInfo": ".types",
         "Interval": ".types",
+        "RankedImage": ".types",
+        "Ranking": ".types",
         "Score": ".types",
     }
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
+import numpy as np
+
 from . import registry
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
@@ -14,6 +16,7 @@ from .errors import BackendError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
 from .prompt_files import LANGUAGES, effect_key, effect_sentences, findings_text, load_prompt
+from .ranking import fit, pairs_of, ranks_of
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -24,10 +27,12 @@ from .scoring import (
     winner_of,
 )
 from .taxonomy import FAMILY_OF, KINDS
-from .types import Comparison, Failure, Finding, Score
+from .types import Comparison, Failure, Finding, RankedImage, Ranking, Score
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
+_MIN_RANKED, _MAX_RANKED = 2, 32
+_PAIRS_AT_ONCE = 8  # in one call of the engine, so that what it keeps of them does not grow with the ranking
 
 
 class Assistant:
@@ -178,6 +183,51 @@ class Assistant:
             reference=None if given is None else given.info,
             distortions_a=None if found is None else found[0][0],
             distortions_b=None if found is None else found[1][0],
+            model=self.backend.name,
+            prompt=prompt.name,
+        )
+
+    def rank(self, images: Sequence[ImageSource], *, language: str = "en") -> Ranking:
+        """Order pictures from best to worst: every pair is compared in both orders, then one strength each is fitted.
+
+        Args:
+            images: 2 to 32 of them; the work grows with the square of their number.
+            language: of the question; the model must know it.
+
+        Raises:
+            ImageError: a picture that cannot be read, too few or too many pictures, or a single path instead.
+            BackendError: a language the model does not speak.
+        """
+        _check_several(images)
+        self._check_language(language)
+        if not _MIN_RANKED <= len(images) <= _MAX_RANKED:
+            raise ImageError(f"a ranking takes {_MIN_RANKED} to {_MAX_RANKED} pictures, got {len(images)}")
+        pictures = [self._picture(image, None) for image in images]
+        prompt = load_prompt("compare.v1")
+        words = [prompt.phrase(key) for key in ("first", "second", "equal")]
+        pairs = pairs_of(len(pictures))
+        table, flips = [], 0
+        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+            shown = [(pictures[i], pictures[j]) for i, j in pairs[start : start + _PAIRS_AT_ONCE]]
+            orders = [
+                Conversation.ask(order, prompt.question, prompt.answer_prefix)
+                for pair in shown
+                for order in (pair, pair[::-1])
+            ]
+            probs = normalised(self.backend.continuation_logprobs(orders, words))
+            for forward, backward in zip(probs[::2], probs[1::2], strict=True):
+                _, mean, flip = winner_of(forward, backward)
+                table.append([mean["a"], mean["b"], mean["tie"]])
+                flips += flip
+        fitted = fit(np.array(table), len(pictures))
+        order, ranks = ranks_of(fitted.strengths)
+        return Ranking(
+            images=tuple(
+                RankedImage(pictures[i].info, i, rank, float(fitted.strengths[i]), float(fitted.errors[i]))
+                for i, rank in zip(order, ranks, strict=True)
+            ),
+            comparisons=len(pairs),
+            order_flips=flips,
             model=self.backend.name,
             prompt=prompt.name,
         )
@@ -428,6 +478,13 @@ def compare_images(
     """Which of two pictures is better, and why; see `Assistant.compare`."""
     assistant = _shared(model, device)
     return assistant.compare(a, b, reference=reference, explain=explain, language=language)
+
+
+def rank_images(
+    images: Sequence[ImageSource], *, language: str = "en", model: str = "nano", device: str = "auto"
+) -> Ranking:
+    """Pictures from best to worst; see `Assistant.rank`."""
+    return _shared(model, device).rank(images, language=language)
 
 
 def explain(image: ImageSource, *, language: str = "en", model: str = "nano", device: str = "auto") -> str:

@@ -196,6 +196,29 @@ def compare(
 
 
 @app.command()
+def rank(
+    images: Annotated[list[Path], typer.Argument(help="The pictures, 2 to 32 of them.")],
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+    model: Model = "nano",
+    device: Device = "auto",
+) -> None:
+    """Order pictures from best to worst by comparing every pair of them in both orders."""
+    from .assistant import Assistant
+    from .images import load_image
+    from .terminal import console, printable, show_ranking, spinner
+
+    pictures = [load_image(path, name=printable(str(path))) for path in images]
+    with spinner(f"loading {model}"):
+        assistant = Assistant.load(model, device=device)
+    with spinner("comparing"):
+        ranking = assistant.rank(pictures)
+    if format is TextFormat.json:
+        _print_json(ranking.to_dict())
+    else:
+        show_ranking(ranking, on=console())
+
+
+@app.command()
 def chat(
     images: Annotated[list[Path], typer.Argument(help="The pictures to talk about.")],
     model: Model = "nano",

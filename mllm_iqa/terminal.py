@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .levels import LEVELS
-from .types import Comparison, Failure, Finding, ImageInfo, Score
+from .types import Comparison, Failure, Finding, ImageInfo, Ranking, Score
 
 _COLOURS = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
 _BAR_CELLS = 30
@@ -99,6 +99,17 @@ def show_comparison(comparison: Comparison, *, on: Console) -> None:
         lines.append(Text(f"{printable(comparison.explanation)} (confidence {comparison.confidence:.2f})"))
     lines.append(Text(f"model {comparison.model}, prompt {comparison.prompt}", style="dim"))
     _print_plain(on, lines)
+
+
+def show_ranking(ranking: Ranking, *, on: Console) -> None:
+    """The pictures, best first, with their strengths, and how far to trust the order."""
+    table = _empty_table(["rank", "picture", "strength", "+-"], plain=not on.is_terminal)
+    for ranked in ranking.images:
+        name = Text(printable(ranked.image.name))
+        table.add_row(str(ranked.rank), name, f"{ranked.strength:+.2f}", f"{ranked.error:.2f}")
+    flips = f"{ranking.order_flips} of {ranking.comparisons} pairs named another winner in the other order"
+    judge = f"model {ranking.model}, prompt {ranking.prompt}"
+    _print_plain(on, [table, Text(""), Text(flips), Text(judge, style="dim")])
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, on: Console) -> None:

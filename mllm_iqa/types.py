@@ -168,6 +168,52 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedImage:
+    """One picture's place in a ranking.
+
+    Attributes:
+        image: what was judged.
+        index: its position among the pictures given, from 0.
+        rank: 1 = best; equal strengths share a rank, and the next is counted past them (1, 2, 2, 4).
+        strength: natural-log strength; the mean over the ranking is 0. Of two pictures, the odds that the first is
+            called better rather than the second are e^(difference).
+        error: standard error of the strength, with every pair counted as one comparison.
+    """
+
+    image: ImageInfo
+    index: int
+    rank: int
+    strength: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Pictures from best to worst, from comparisons of every pair.
+
+    Attributes:
+        images: best first.
+        comparisons: pairs compared, each in both orders.
+        order_flips: pairs whose two orders named different winners; many of them = distrust.
+        model, prompt: names and versions of what compared them.
+    """
+
+    images: tuple[RankedImage, ...]
+    comparisons: int
+    order_flips: int
+    model: str
+    prompt: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{r.rank}. {r.image.name} (strength {r.strength:+.2f} +- {r.error:.2f})" for r in self.images]
+        return "\n".join([*lines, f"{self.comparisons} pairs compared, {self.order_flips} with orders that disagree"])
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A picture that could not be judged: a row of its own in every table, never dropped or replaced."""
 

@@ -561,3 +561,58 @@ def test_the_functions_load_a_model_once(tiny_checkpoint: Path, monkeypatch: pyt
         mllm_iqa.score_image(pixels(0), explain=False, model=str(tiny_checkpoint), device="cpu")
         mllm_iqa.compare_images(pixels(0), pixels(1), explain=False, model=str(tiny_checkpoint), device="cpu")
     assert loaded == [str(tiny_checkpoint)]
+
+
+# Ranking
+
+
+def test_a_ranking_holds_every_picture_once(assistant: Assistant) -> None:
+    ranking = assistant.rank([pixels(n) for n in range(4)])
+    assert sorted(r.index for r in ranking.images) == [0, 1, 2, 3]
+    assert [r.rank for r in ranking.images] == [1, 2, 3, 4]
+    strengths = [r.strength for r in ranking.images]
+    assert strengths == sorted(strengths, reverse=True)
+    assert sum(strengths) == pytest.approx(0, abs=1e-9)
+    assert all(r.error > 0 for r in ranking.images)
+    assert ranking.comparisons == 6
+    assert 0 <= ranking.order_flips <= 6
+    assert json.loads(json.dumps(ranking.to_dict()))["images"][0]["rank"] == 1
+    assert str(ranking).startswith("1. <array> (strength +")
+
+
+def test_a_ranking_does_not_depend_on_the_order_of_the_pictures(assistant: Assistant) -> None:
+    order = [3, 0, 4, 2, 1]
+    first = assistant.rank([pixels(n) for n in range(5)])
+    second = assistant.rank([pixels(n) for n in order])
+    assert [r.index for r in first.images] == [order[r.index] for r in second.images]
+    assert [r.strength for r in first.images] == pytest.approx([r.strength for r in second.images], abs=1e-4)
+    assert first.order_flips == second.order_flips
+
+
+def test_two_pictures_rank_as_they_compare(assistant: Assistant) -> None:
+    comparison = assistant.compare(pixels(1), pixels(2), explain=False)
+    ranking = assistant.rank([pixels(1), pixels(2)])
+    p = comparison.probabilities
+    assert (ranking.images[0].index == 0) == (p["a"] > p["b"])
+    assert ranking.order_flips == comparison.order_flip
+
+
+def test_the_same_picture_twice_shares_a_rank(assistant: Assistant) -> None:
+    ranking = assistant.rank([pixels(1), pixels(2), pixels(1)])
+    ranks = {r.index: r.rank for r in ranking.images}
+    assert ranks[0] == ranks[2] != ranks[1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 33])
+def test_too_few_or_too_many_pictures_are_not_ranked(fake: Assistant, count: int) -> None:
+    with pytest.raises(ImageError, match=f"a ranking takes 2 to 32 pictures, got {count}"):
+        fake.rank([pixels(n) for n in range(count)])
+
+
+def test_a_ranking_refuses_what_cannot_be_read(fake: Assistant, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be opened"):
+        fake.rank([pixels(0), tmp_path / "none.png"])
+    with pytest.raises(ImageError, match="give a list"):
+        fake.rank("picture.png")
+    with pytest.raises(BackendError, match="does not answer in"):
+        fake.rank([pixels(0), pixels(1)], language="xx")
