@@ -44,6 +44,7 @@ TASKS: dict[str, Task] = {
 }
 """What the page can do: (assistant, chosen pictures, feed so far, question, strings) -> steps."""
 BUTTONS = ("score", "compare", "wrong", "rank")
+QUESTION = len(BUTTONS)  # place of the question box in what `buttons` updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,14 @@ class Handlers:
     # Tasks.
 
     def begun(self, language: str, question: str) -> list[Any]:
-        """Something was asked: say that it is waited for, and let nothing else be pressed meanwhile."""
-        return [status(STRINGS[language].waiting), question, *buttons(busy=True)]
+        """A button was pressed: say that the model is waited for, and let nothing else be pressed meanwhile."""
+        return [status(STRINGS[language].waiting), "", *buttons(busy=True)]
+
+    def begun_asking(self, language: str, question: str) -> list[Any]:
+        """The same for a question, which leaves its box."""
+        updates = buttons(busy=True)
+        updates[QUESTION] = gr.update(interactive=False, value="")
+        return [status(STRINGS[language].waiting), question, *updates]
 
     def runner(self, name: str) -> Callable[..., Iterator[list[Any]]]:
         """The handler of one task."""

@@ -193,8 +193,9 @@ def _connect_tray(do: Handlers, part: dict[str, Any]) -> None:
 
 def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_once: int) -> Any:
     """Let an event begin a task: buttons off at once, steps shown as they come, buttons on again."""
+    begin = do.begun_asking if name == "ask" else do.begun
     begun = event(
-        do.begun, [part["language"], part["question"]], [part["live"], part["asked"], *_switchable(part)], **_NOW
+        begin, [part["language"], part["question"]], [part["live"], part["asked"], *_switchable(part)], **_NOW
     )
     run = begun.then(
         do.runner(name),

@@ -43,13 +43,13 @@ def tray(pictures: Sequence[Held], refusals: Sequence[Refused], *, limits: Limit
 
 
 def _thumb(held: Held, strings: Strings) -> str:
-    name = escaped(held.name)
+    name, remove = escaped(held.name), escaped(strings.remove.format(name=held.name))
     return (
         f'<li class="{"iqa-in" if held.chosen else "iqa-out"}"><button type="button" class="iqa-pick" '
         f'data-pick="{held.number}" aria-pressed="{str(held.chosen).lower()}" title="{name} · {held.size}">'
         f'<img src="{held.thumb}" alt="{name}"><span class="iqa-tag">{held.number}</span>'
         f'<span class="iqa-caption">{name}</span></button><button type="button" class="iqa-remove" '
-        f'data-remove="{held.number}" aria-label="{escaped(strings.remove.format(name=held.name))}">&times;</button></li>'
+        f'data-remove="{held.number}" aria-label="{remove}">&times;</button></li>'
     )
 
 

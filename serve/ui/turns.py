@@ -51,12 +51,18 @@ class TakingTurns:
     """A backend whose calls pass one at a time, and a streamed answer piece by piece.
 
     A ranking of many pictures and a long answer are many short turns, so that others wait for one of them and not
-    for all. Results are those of the backend.
+    for all. Results are those of the backend, which do not depend on what is asked in the same call.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        """Wrap a backend that must not be called by two threads at once, or gains nothing from it."""
+    def __init__(self, backend: Backend, *, conversations: int = 4) -> None:
+        """Wrap a backend that must not be called by two threads at once, or gains nothing from it.
+
+        Args:
+            backend: whose calls take turns.
+            conversations: how many are asked in one turn.
+        """
         self._backend = backend
+        self._size = conversations
         self._lock = FairLock()
 
     def __getattr__(self, name: str) -> Any:
@@ -79,13 +85,19 @@ class TakingTurns:
 
     def continuation_logprobs(self, conversations: Sequence[Conversation], candidates: Sequence[str]) -> np.ndarray:
         """See `Backend`."""
-        with self._lock.turn():
-            return self._backend.continuation_logprobs(conversations, candidates)
+        parts = [np.empty((0, len(candidates)))]
+        for some in self._parts(conversations):
+            with self._lock.turn():
+                parts.append(self._backend.continuation_logprobs(some, candidates))
+        return np.concatenate(parts)
 
     def generate(self, conversations: Sequence[Conversation], *, max_new_tokens: int) -> list[str]:
         """See `Backend`."""
-        with self._lock.turn():
-            return self._backend.generate(conversations, max_new_tokens=max_new_tokens)
+        texts: list[str] = []
+        for some in self._parts(conversations):
+            with self._lock.turn():
+                texts += self._backend.generate(some, max_new_tokens=max_new_tokens)
+        return texts
 
     def stream(self, conversation: Conversation, *, max_new_tokens: int) -> Iterator[str]:
         """See `Backend`; the turn ends with every piece."""
@@ -97,3 +109,7 @@ class TakingTurns:
             if piece is None:
                 return
             yield piece
+
+    def _parts(self, conversations: Sequence[Conversation]) -> Iterator[Sequence[Conversation]]:
+        for start in range(0, len(conversations), self._size):
+            yield conversations[start : start + self._size]

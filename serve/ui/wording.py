@@ -12,7 +12,6 @@ class Strings:
     code: str
     other_language: str
     tagline: str
-    switch_theme: str
     pictures: str
     drop: str
     drop_hint: str
@@ -32,7 +31,6 @@ class Strings:
     wrong: str
     rank: str
     ask_placeholder: str
-    send: str
     stop: str
     clear: str
     export: str
@@ -77,13 +75,9 @@ class Strings:
     sizes_differ: str
     preview_note: str
     ranked: str
-    strength: str
     strength_hint: str
     rank_flips: str
-    you: str
-    answer: str
     no_answer: str
-    about: str
     error: str
     error_picture: str
     error_model: str
