@@ -1,0 +1,36 @@
+"""`python -m mllm_iqa.serve.ui`: the chat page alone, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from . import Models, build_ui, mount_ui
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the page until interrupted; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mllm_iqa.serve.ui", description="The chat page on this machine.")
+    parser.add_argument("--model", action="append", help="offered in the list (default: nano); may be repeated")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument("--port", type=int, default=7860, help="on 127.0.0.1")
+    options = parser.parse_args(arguments)
+    app = app_of(options.model or ["nano"], device=options.device)
+    print(f"http://127.0.0.1:{options.port}", file=sys.stderr)
+    # Only this machine can reach the page, so its user may name any model.
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    return 0
+
+
+def app_of(models: list[str], *, device: str = "auto") -> FastAPI:
+    """An app that is the page alone, whose users may name any model."""
+    app = FastAPI(openapi_url=None)
+    mount_ui(app, build_ui(Models(device=device), models, custom_models=True))
+    return app
+
+
+if __name__ == "__main__":
+    sys.exit(main())
