@@ -111,7 +111,7 @@ def open_backend(
         raise BackendError(f"the engine {kind} takes {wanted}, not {_without_secrets(model)}")
     if kind is not Engine.transformers and transformers not in (None, TransformersOptions()):
         raise BackendError(
-            f"quantization, adapters, attention and compilation as given belong to the engine transformers, not to {kind}"
+            f"quantization, adapters, attention and compilation are settings of the engine transformers, not {kind}"
         )
     if kind is Engine.openai:
         if (device, dtype) != ("auto", "auto"):

@@ -392,21 +392,6 @@ def test_rank_orders_the_pictures(photos: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("bad", ["missing.png", "photos/broken.jpg"])
-def test_rank_orders_the_pictures(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [f"photos/{name}" for name in GOOD]
-    assert fake("rank", *paths, "--format", "json") == 0
-    ranking = json.loads(capsys.readouterr().out)
-    assert [paths[row["index"]] for row in ranking["images"]] == [row["image"]["name"] for row in ranking["images"]]
-    assert [row["rank"] for row in ranking["images"]] == [1, 2, 3]
-    assert fake("rank", *paths) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["rank", "picture", "strength", "+-"]
-    assert [line[6:].startswith(row["image"]["name"]) for line, row in zip(lines[1:4], ranking["images"], strict=True)]
-    assert lines[-1] == "model FAKE, prompt compare.v1"
-    assert fake("rank", paths[0]) == 2
-    assert "a ranking takes 2 to 32 pictures, got 1" in capsys.readouterr().err
-
-
 def test_compare_and_chat_refuse_what_they_cannot_read(
     broken: Path, capsys: pytest.CaptureFixture[str], bad: str
 ) -> None:

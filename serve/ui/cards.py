@@ -79,14 +79,18 @@ def score_card(score: Score, held: Held, strings: Strings, *, distortions_first:
     number = (
         f'<p class="iqa-mos iqa-{score.level}"><strong>{score.mos:.2f}</strong> <span>{strings.of_five}</span>'
         f'<em class="iqa-level">{escaped(level)}</em></p>'
-        f'<p class="iqa-note" title="{escaped(score.interval.source)}">'
-        f"{escaped(interval_words(score.interval, strings))}</p></div>"
     )
+    if score.interval is not None:
+        words = interval_words(score.interval, strings)
+        number += f'<p class="iqa-note" title="{escaped(score.interval.source)}">{escaped(words)}</p>'
+    number += "</div>"
     warning = ""
-    if score.outside_mass >= _DISTRUST:
+    if score.outside_mass is not None and score.outside_mass >= _DISTRUST:
         text = strings.outside_high.format(mass=f"{score.outside_mass:.0%}")
         warning = f'<p class="iqa-warning">{escaped(text)}</p>'
-    chart = mos_scale(score.mos, score.interval, strings) + level_bars(score.levels, score.outside_mass, strings)
+    chart = mos_scale(score.mos, score.interval, strings)
+    if score.levels is not None and score.outside_mass is not None:
+        chart += level_bars(score.levels, score.outside_mass, strings)
     found = _found(score.distortions, strings)
     parts = [found, chart] if distortions_first else [chart, found]
     return (

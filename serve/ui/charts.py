@@ -9,22 +9,25 @@ from .markup import escaped
 from .strings import Strings, level_name, severity_name
 
 
-def mos_scale(mos: float, interval: Interval, strings: Strings) -> str:
+def mos_scale(mos: float, interval: Interval | None, strings: Strings) -> str:
     """The MOS as a dot on the scale from 1 to 5, its interval as a band.
 
     Args:
         mos: in [1, 5].
-        interval: on the same scale.
+        interval: on the same scale; None = unknown, and no band.
         strings: of the page's language.
     """
-    low, high, dot = (_percent(value, MOS_MIN, MOS_MAX) for value in (interval.low, interval.high, mos))
-    words = interval_words(interval, strings)
+    label, source, band = f"{strings.mos} {mos:.2f}", "", ""
+    if interval is not None:
+        low, high = (_percent(value, MOS_MIN, MOS_MAX) for value in (interval.low, interval.high))
+        label += f", {interval_words(interval, strings)}"
+        source = f' title="{escaped(interval.source)}"'
+        band = f'<span class="iqa-band" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
     ticks = "".join(f"<span>{tick}</span>" for tick in range(int(MOS_MIN), int(MOS_MAX) + 1))
     return (
-        f'<div class="iqa-scale" role="img" aria-label="{escaped(f"{strings.mos} {mos:.2f}, {words}")}" '
-        f'title="{escaped(interval.source)}"><div class="iqa-track">'
-        f'<span class="iqa-band" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
-        f'<span class="iqa-dot" style="left:{dot:.2f}%"></span></div><div class="iqa-ticks">{ticks}</div></div>'
+        f'<div class="iqa-scale" role="img" aria-label="{escaped(label)}"{source}><div class="iqa-track">{band}'
+        f'<span class="iqa-dot" style="left:{_percent(mos, MOS_MIN, MOS_MAX):.2f}%"></span></div>'
+        f'<div class="iqa-ticks">{ticks}</div></div>'
     )
 
 
