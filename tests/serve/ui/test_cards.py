@@ -67,6 +67,13 @@ def test_the_tray_escapes_names_and_refusals() -> None:
     assert "onerror=alert(1)&gt;" in html  # shown as the characters it is
 
 
+def test_a_number_that_a_model_wrote_stands_without_interval_and_levels() -> None:
+    written = make_score(std=None, interval=None, levels=None, outside_mass=None, distortions=None, confidence=None)
+    html = checked(entry_card(Scored("score", (make_held(1, "a.jpg"),), (written,)), ENGLISH, name="e"))
+    assert "3.64" in words(html) and 'class="iqa-dot"' in html
+    assert "interval" not in words(html) and 'class="iqa-band"' not in html and "excellent" not in words(html)
+
+
 def test_a_score_shows_number_interval_levels_findings_and_why() -> None:
     html = words(entry_card(Scored("score", (make_held(),), (make_score(),)), ENGLISH, name="e"))
     for part in ("3.64", "of 5", "90% interval 2.60 to 4.70", "good 0.600", "bad 0.010", "no level word 0.002"):
