@@ -134,8 +134,7 @@ def test_each_failure_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_here_is_one_line_on_the_command_line(tmp_path: Path) -> None:
-    picture = "mllm_iqa/examples/cat.jpg"
-    said = refusal(run("score", picture, "--model", "q-realign-mini", home=tmp_path, endpoint="", offline=True))
+    said = refusal(run("models", "pull", "q-realign-mini", home=tmp_path, endpoint="", offline=True))
     assert said.startswith("q-future/Q-ReAlign-Mini-0.8B: could not be fetched; the hub is switched off")
     assert said.endswith("mllm-iqa models pull q-future/Q-ReAlign-Mini-0.8B")
 

@@ -45,6 +45,7 @@ def test_an_attention_that_is_not_installed_is_one_sentence(tiny_checkpoint: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # in torch's own compiler
 def test_a_compiled_model_gives_the_same(tiny: Callable[[str], Path]) -> None:
     np.testing.assert_allclose(read(tiny("llava"), compile=True), read(tiny("llava")), atol=1e-4)
 
