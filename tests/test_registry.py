@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 import mllm_iqa
+from mllm_iqa.answers import Rating, parse_rating
 from mllm_iqa.errors import CheckpointError
-from mllm_iqa.registry import ALL, MODELS, NANO, resolve
+from mllm_iqa.levels import LEVELS
+from mllm_iqa.prompt_files import load_prompt
+from mllm_iqa.registry import ALL, MODELS, NANO, ModelEntry, entry_of, resolve
 
 
 def test_entries_stand_under_their_names_and_say_what_they_are() -> None:
@@ -15,6 +18,31 @@ def test_entries_stand_under_their_names_and_say_what_they_are() -> None:
         assert name == entry.name
         assert entry.licence and entry.parameters and entry.note.endswith(".")
         assert set(entry.can) <= set(ALL)
+
+
+@pytest.mark.parametrize("entry", MODELS.values(), ids=list(MODELS))
+def test_an_entry_can_be_asked_and_read(entry: ModelEntry) -> None:
+    prompt = load_prompt(entry.prompt)
+    assert "score" in entry.can and prompt.images == 1
+    if entry.answer == "number":
+        assert entry.answer_tokens >= 1024 and "compare" not in entry.can
+        assert isinstance(parse_rating(prompt.phrase("example"), prompt), Rating)
+    else:
+        assert entry.answer_tokens == 0
+        words = [prompt.phrase(f"level/{w}") if f"level/{w}" in prompt.phrases else f" {w}" for w in LEVELS]
+        assert [word.strip().lower() for word in words] == list(LEVELS)
+
+
+@pytest.mark.parametrize("entry", [e for e in MODELS.values() if e.revision is not None], ids=lambda e: e.name)
+def test_what_comes_from_the_hub_says_which_revision(entry: ModelEntry) -> None:
+    assert entry.source.count("/") == 1
+    assert entry.revision == "main" or (len(entry.revision or "") == 40 and "pinned" in entry.note)
+    # The hub id means the same as the name, whatever its revision.
+    assert entry_of(entry.source) is entry_of(f"{entry.source}@v1") is entry_of(entry.name) is entry
+
+
+def test_what_has_no_entry_is_asked_as_usual(tmp_path: Path) -> None:
+    assert entry_of("some/model") is entry_of(str(tmp_path)) is entry_of(str(NANO)) is None
 
 
 def test_nano_lies_in_the_package() -> None:

@@ -64,12 +64,15 @@ def load_parts(
     kind = _dtype(dtype, place)
     options: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
     if quantization is not None:
-        options |= {"quantization_config": _quantization(quantization, kind), "device_map": {"": place}}
+        wanted = _quantization(quantization, kind)
+        options |= {"quantization_config": wanted, "device_map": {"": place}}
     if device == SPLIT:
         _need("accelerate")
         options["device_map"] = "auto"
     try:
         config = AutoConfig.from_pretrained(folder, **_SAFE)
+        if quantization == Quantize.bits4 and place.type == "cpu":
+            wanted.llm_int8_skip_modules = ["lm_head", *_odd_layers(config)]
         with _quiet():
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=kind, use_safetensors=True, output_loading_info=True, **options, **_SAFE
@@ -136,6 +139,14 @@ def _quantization(wanted: Any, compute: torch.dtype) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
     )
+
+
+def _odd_layers(config: Any) -> list[str]:
+    """Layers whose shape bitsandbytes cannot hold in 4 bits on a CPU: it packs them in blocks of 32 by 64."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, **_SAFE)  # type: ignore[no-untyped-call]
+    linear = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)]
+    return [name for name, layer in linear if layer.in_features % 64 or layer.out_features % 32]
 
 
 def _need(module: str) -> None:

@@ -73,7 +73,8 @@ class Passes:
         else:
             inputs.update(self._pixels(rows))
             inputs.update(types)
-        out = (self._forward or self.model)(input_ids=ids[:, known:], **inputs)
+        forward = self.model if self._forward is None else self._forward
+        out = forward(input_ids=ids[:, known:], **inputs)
         logprobs = torch.log_softmax(out.logits[:, -1].float(), dim=-1).cpu()
         if logprobs.isnan().any():
             raise BackendError(f"{self.name}: its probabilities are not numbers; does {self.model.dtype} suit it?")
