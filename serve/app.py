@@ -31,7 +31,7 @@ from .judge import Judge
 from .keys import KeyCheck
 from .mcp_tools import build_mcp
 from .metrics import Measured, Metrics
-from .options import ServeOptions
+from .options import Limits, ServeOptions
 from .problems import Problem
 from .url_fetch import Fetcher
 
@@ -121,7 +121,7 @@ def create_app(assistants: Mapping[str, Assistant], options: ServeOptions | None
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(options.allowed_hosts), www_redirect=False)
     labels = {route.path for route in app.routes if isinstance(route, Route)}
     app.add_middleware(Measured, metrics=metrics, label_of=lambda path: path if path in labels else "other")
-    if not (options.ui and _add_page(app, judge)):
+    if not (options.ui and _add_page(app, judge, limits)):
         app.add_route("/", _landing, include_in_schema=False)
     return app
 
@@ -180,21 +180,25 @@ def _add_openai(app: Service, judge: Judge) -> None:
     """The OpenAI-compatible endpoints of the default model, where they are installed."""
     try:
         module = importlib.import_module(".openai_api", __package__)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.openai_api":
+            raise
         return
     name = judge.models[0]
     app.include_router(module.router(judge.backend(name), model_name=name))
 
 
-def _add_page(app: Service, judge: Judge) -> bool:
+def _add_page(app: Service, judge: Judge, limits: Limits) -> bool:
     """The chat page at /, where it is installed; whether it is."""
     try:
         module = importlib.import_module(".ui", __package__)
     except ModuleNotFoundError as error:
-        _log.info("no chat page: %s is not installed", error.name)
+        if error.name not in ("gradio", f"{__package__}.ui"):
+            raise
+        _log.info("no chat page at /: %s is not installed", error.name)
         return False
     page = module.build_ui(judge.assistant, judge.models)
-    module.mount_ui(app, page, path="/")
+    module.mount_ui(app, page, path="/", max_megabytes=limits.body_bytes >> 20)
     return True
 
 

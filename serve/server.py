@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import FrameType
 
@@ -33,9 +34,9 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop, or stop."""
         if self._asked_at is not None:
-            self.should_exit = True
+            os._exit(1)  # threads in the middle of a call of the model could not be stopped otherwise
         self._gate.draining = True
-        self._asked_at = self._asked_at or time.monotonic()
+        self._asked_at = time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end now; asked ten times a second."""

@@ -545,6 +545,7 @@ def test_the_commands_of_other_folders_are_reached() -> None:
         "train": "mllm_iqa.train.cli",
         "data": "mllm_iqa.data_build.cli",
         "eval": "mllm_iqa.eval.cli",
+        "serve": "mllm_iqa.serve.cli",
     }
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mllm_iqa.assistant import Assistant
 
-from .conftest import Running, data_uri, png, serving
+from .conftest import Running, data_uri, png, serving, wait_until
 
 LIMIT = 2 * 2**20
 
@@ -181,6 +181,24 @@ def test_an_upload_that_does_not_arrive_is_given_up_and_blocks_nobody(small: Run
         for n in range(5):
             assert small.post("/v1/score", files=one(png(n))).status_code == 200
         assert slow.makefile("rb").readline().startswith(b"HTTP/1.1 408 ")
+
+
+def test_all_uploads_together_are_bounded() -> None:
+    limits = Limits(body_bytes=LIMIT, held_bytes=2 * LIMIT)
+    head = f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\n\r\n".encode()
+    with serving(Assistant.load("fake"), ServeOptions(limits=limits, ui=False)) as server:
+        stalled = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(2)]
+        for client in stalled:
+            client.sendall(head + bytes(LIMIT - 1))
+
+        def other() -> httpx.Response:
+            return server.post("/v1/score", content=bytes(1000), headers={"Content-Type": "image/png"})
+
+        wait_until(lambda: other().status_code == 429)  # once all that was sent has been read
+        refused(other(), 429, "queue_full", "as many uploads")
+        for client in stalled:
+            client.close()
+        wait_until(lambda: other().status_code == 415)  # what the two held is free again
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(small: Running) -> None:
