@@ -14,7 +14,11 @@ from PIL import Image
 
 from .conftest import EXAMPLES, checked
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio's queue sets an option that pandas 3 has deprecated, in the server's thread of this process.
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
+]
 
 PATIENCE = 120_000  # milliseconds; the machine may be busy
 SHARP, BLURRED, CAT = (str(EXAMPLES / f"{name}.jpg") for name in ("coffee", "coffee_out_of_focus", "cat"))
