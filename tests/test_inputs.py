@@ -13,7 +13,7 @@ from mllm_iqa.inputs import picture_extensions
 
 def expand(arguments: list[str]) -> list[Path]:
     """The pictures alone."""
-    return inputs.expand(arguments)[0]
+    return [Path(item.path) for item in inputs.find(arguments)]
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_an_argument_without_a_picture_is_refused(here: Path, argument: str, rea
 
 
 def test_a_folder_without_pictures_is_passed_over_among_others_and_said(here: Path) -> None:
-    paths, empty = inputs.expand(["empty", "b.jpg", "docs"])
-    assert paths == [Path("b.jpg")]
-    assert [sentence.split(" (")[0] for sentence in empty] == [
+    found = inputs.find(["empty", "b.jpg", "docs"])
+    assert [item.path for item in found] == ["b.jpg"]
+    assert [sentence.split(" (")[0] for sentence in found.empty] == [
         "empty: the folder holds no picture",
         "docs: the folder holds no picture",
     ]

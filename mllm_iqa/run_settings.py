@@ -1,0 +1,83 @@
+"""What the rows of a run depend on besides the pictures; two runs with equal settings give equal rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import read_card, sha256_of
+from .registry import resolve
+
+_WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
+
+
+def run_settings(
+    *, model: str, engine: str, device: str, dtype: str = "auto", explain: bool, language: str
+) -> dict[str, Any]:
+    """Plain values for JSON: model and its weights, engine, device, prompts, language, program version.
+
+    Args:
+        model: as for `Assistant.load`; nothing is loaded here.
+        engine: by its name.
+        device: where the model runs; "auto" becomes "cuda" or "cpu", as found here.
+        dtype: as for `Assistant.load`.
+        explain: whether distortions and explanations are asked for.
+        language: of the words.
+    """
+    from . import __version__
+
+    return {
+        "version": __version__,
+        "prompts": _prompts(),
+        "model": model,
+        "weights": model_identity(model),
+        "engine": engine,
+        "device": _device(device),
+        "dtype": dtype,
+        "explain": explain,
+        "language": language,
+    }
+
+
+def model_identity(model: str) -> str:
+    """What tells one model's weights from another's: SHA-256 for a directory, the commit for a hub id where known."""
+    if model == "fake" or model.startswith(("http://", "https://")):
+        return model
+    source = resolve(model)
+    if os.path.isdir(source):
+        return _digest(_files(Path(source)))
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, "config.json")  # .../snapshots/COMMIT/config.json
+    return f"{source}@{Path(cached).parent.name}" if isinstance(cached, str) else source
+
+
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of every file that a model is read from; those of weights from the card, where it has them."""
+    card = read_card(folder)
+    known = {} if card is None else card.sha256
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _WEIGHTS:
+            yield path.name, known.get(path.name) or sha256_of(path)
+
+
+def _prompts() -> str:
+    folder = files("mllm_iqa.prompts")
+    written = sorted((file.name, file.read_bytes()) for file in folder.iterdir() if file.name.endswith(".yaml"))
+    return _digest((name, sha256(content).hexdigest()) for name, content in written)
+
+
+def _digest(files: Iterator[tuple[str, str]]) -> str:
+    return sha256("\n".join(f"{name} {digest}" for name, digest in files).encode()).hexdigest()
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
