@@ -199,11 +199,11 @@ def score(
         listing=listing,
     )
     if engine is ScoreEngine.ray:
-        from .serve.ray_scoring import Cluster
-        from .serve.ray_scoring import score as run_on_ray
-
-        cluster = Cluster(stage=stage.value, workers=workers, gpus_per_worker=gpus_per_worker, address=address)
-        raise typer.Exit(run_on_ray(paths or [], options, cluster))
+        ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
+        cluster = ray_scoring.Cluster(
+            stage=stage.value, workers=workers, gpus_per_worker=gpus_per_worker, address=address
+        )
+        raise typer.Exit(ray_scoring.score(paths or [], options, cluster))
     raise typer.Exit(run_locally(paths or [], options))
 
 

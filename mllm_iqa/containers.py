@@ -111,7 +111,7 @@ def _tar_members(path: str) -> Iterator[Item]:
 
     with tarfile.open(path, "r:") as archive:  # not compressed: members are read by their place
         for member in archive:
-            archive.members = []  # type: ignore[misc]  # else a list of all of them grows
+            archive.members = []  # type: ignore[attr-defined]  # else a list of all of them grows
             if not member.isreg() or not is_picture_name(os.path.basename(member.name)):
                 continue
             name = f"{path}/{member.name}"
@@ -119,8 +119,8 @@ def _tar_members(path: str) -> Iterator[Item]:
                 yield Item(name, path, fault="is a sparse member; pack the archive without sparse files")
             else:
                 yield Item(name, path, Span(member.offset_data, member.size))
-        # tarfile takes an archive cut off between members for a whole one; a whole one ends in two blocks of zeros
-        if archive.offset + 2 * tarfile.BLOCKSIZE > os.path.getsize(path) + tarfile.BLOCKSIZE:
+        # tarfile takes an archive cut off between members for a whole one; a whole one ends in a block of zeros
+        if archive.offset + tarfile.BLOCKSIZE > os.path.getsize(path):
             raise ImageError("the archive is cut off: its end marker is missing")
 
 
@@ -136,7 +136,7 @@ def _table_rows(path: str) -> Iterator[Item]:
                 f"has none of the columns {', '.join(_PICTURE_COLUMNS)}; it has {', '.join(schema.names) or 'none'}"
             )
         of_paths = pa.types.is_string(schema.field(column).type) or pa.types.is_large_string(schema.field(column).type)
-        wanted = [name for name in ("name", column if of_paths else None) if name in schema.names]
+        wanted = [name for name in ("name", *([column] if of_paths else [])) if name in schema.names]
         seen = 0
         for group in range(table.metadata.num_row_groups):
             rows = table.metadata.row_group(group).num_rows

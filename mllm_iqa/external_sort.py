@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
-from typing import TextIO
+from typing import IO
 
-HELD = 100_000
-"""How many keys are held at a time, about 20 MB of names."""
+HELD = 50_000
+"""How many keys are held at a time, about 10 MB of names."""
 
 
 def externally_sorted(keys: Iterable[list[str]], *, held: int = HELD) -> Iterator[list[str]]:
@@ -25,7 +25,7 @@ def externally_sorted(keys: Iterable[list[str]], *, held: int = HELD) -> Iterato
     if len(run) < held:
         yield from run
         return
-    files: list[TextIO] = []
+    files: list[IO[str]] = []
     try:
         while run:
             file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  (closed below, after the merge)
@@ -35,5 +35,5 @@ def externally_sorted(keys: Iterable[list[str]], *, held: int = HELD) -> Iterato
             run = sorted(islice(stream, held))
         yield from merge(*(map(json.loads, file) for file in files))
     finally:
-        for file in files:
-            file.close()
+        for opened in files:
+            opened.close()

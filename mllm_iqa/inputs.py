@@ -51,19 +51,9 @@ class Inputs:
     total: int
 
     def __iter__(self) -> Iterator[Item]:
-        overlapping = _overlapping(self.arguments)
-        seen: set[bytes] = set()
-        for argument in self.arguments:
-            for path in _one(argument):
-                if overlapping(argument):
-                    key = blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
-                    if key in seen:
-                        continue
-                    seen.add(key)
-                yield from _items(path)
+        yield from _distinct(self.arguments, lambda argument: _one(argument, ordered=True))
         if self.listing is not None:
-            for path in _lines(self.listing):
-                yield from _items(path)
+            yield from _listed(self.listing)
 
 
 def find(arguments: Sequence[str], *, listing: Path | None = None) -> Inputs:
@@ -88,19 +78,27 @@ def find(arguments: Sequence[str], *, listing: Path | None = None) -> Inputs:
         ImageError: one sentence for every argument that names nothing, or a folder that cannot be read; or there is no
             picture at all.
     """
-    faults, empty = [], []
-    for argument in dict.fromkeys(arguments):
+    faults: list[str] = []
+    empty: list[str] = []
+
+    def counted(argument: str) -> Iterator[str]:
+        count = 0
         try:
-            if next(_one(argument), None) is None:
-                empty.append(f"{argument}: the folder holds no picture (looked for {_looked_for()})")
+            for count, path in enumerate(_one(argument, ordered=False), 1):  # noqa: B007
+                yield path
         except ImageError as error:
             faults.append(str(error))
+        else:
+            if count == 0:
+                empty.append(f"{argument}: the folder holds no picture (looked for {_looked_for()})")
+
+    total = sum(1 for _ in _distinct(tuple(dict.fromkeys(arguments)), counted))
     if listing is not None and not os.path.isfile(listing):
         faults.append(f"{listing}: there is no such list of pictures")
     if faults:
         raise ImageError("; ".join([*faults, *empty]))
-    found = Inputs(tuple(arguments), listing, tuple(empty), 0)
-    total = sum(1 for _ in found)
+    if listing is not None:
+        total += sum(1 for _ in _listed(listing))
     if total == 0:
         raise ImageError("; ".join(empty) or "there is no picture to score; name files, folders or patterns")
     return Inputs(tuple(arguments), listing, tuple(empty), total)
@@ -117,12 +115,33 @@ def _items(path: str) -> Iterable[Item]:
     return (Item(path, path),)
 
 
-def _one(argument: str) -> Iterator[str]:
+def _distinct(arguments: Sequence[str], files_of: Callable[[str], Iterator[str]]) -> Iterator[Item]:
+    """The pictures of the arguments' files, without those of a file met before."""
+    overlapping = _overlapping(arguments)
+    seen: set[bytes] = set()
+    for argument in arguments:
+        for path in files_of(argument):
+            if overlapping(argument):
+                key = blake2b(os.fsencode(os.path.abspath(path)), digest_size=16).digest()
+                if key in seen:
+                    continue
+                seen.add(key)
+            yield from _items(path)
+
+
+def _listed(listing: Path) -> Iterator[Item]:
+    with listing.open(encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            if path := line.rstrip("\r\n"):
+                yield from _items(path)
+
+
+def _one(argument: str, *, ordered: bool) -> Iterator[str]:
     """The files that one argument stands for, as they are spelled; none for a folder without pictures."""
     if not argument:
         raise ImageError("a path is empty")
     if os.path.isdir(argument):  # these two say no where Path's own raise: a name too long, a folder out of bounds
-        yield from _below(Path(argument), ())
+        yield from _below(Path(argument), (), ordered=ordered)
     elif os.path.exists(argument):
         yield str(Path(argument))
     elif not has_magic(argument):
@@ -151,13 +170,6 @@ def _matches(pattern: str) -> Iterator[str]:
     if not found:
         other = f"the {others} matches include no picture file" if others else "nothing matches the pattern"
         raise ImageError(f"{pattern}: {other} (looked for {_looked_for()})")
-
-
-def _lines(listing: Path) -> Iterator[str]:
-    with listing.open(encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            if path := line.rstrip("\r\n"):
-                yield path
 
 
 def _looked_for() -> str:
@@ -193,14 +205,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _below(folder: Path, ancestors: tuple[str, ...]) -> Iterator[str]:
-    """Picture files below a folder, depth first, each level sorted by name; a link back up is not entered."""
+def _below(folder: Path, ancestors: tuple[str, ...], *, ordered: bool) -> Iterator[str]:
+    """Picture files below a folder, depth first, each level sorted by name if so asked; no link back up is entered."""
     real = os.path.realpath(folder)
     if real in ancestors:
         return
-    for name, is_folder in externally_sorted(_entries(folder)):
+    entries = _entries(folder)
+    for name, is_folder in externally_sorted(entries) if ordered else entries:
         if is_folder:
-            yield from _below(folder / name, (*ancestors, real))
+            yield from _below(folder / name, (*ancestors, real), ordered=ordered)
         else:
             yield str(folder / name)
 

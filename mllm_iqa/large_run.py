@@ -141,6 +141,7 @@ def _parts(
         rows.append(row)
         advance()
         if len(rows) == options.rows_per_part:
+            store.sync()  # whoever finds the part finds its rows in the store, too
             yield rows
             rows = []
     if rows:
@@ -149,12 +150,13 @@ def _parts(
 
 def _store(run: RunFolder) -> RowStore:
     """The store of a run that was interrupted; of one that was complete, made again from its parts."""
-    begun = run.store.exists()
-    store = RowStore(run.store)
-    if not begun:
-        for row in run.known_rows():
-            store.add(row["sha256"], row)
-    return store
+    if not run.store.exists():
+        making = run.store.with_name(f".{run.store.name}.partial")  # a store that is there is whole
+        with closing(RowStore(making)) as store:
+            for row in run.known_rows():
+                store.add(row["sha256"], row)
+        making.replace(run.store)
+    return RowStore(run.store)
 
 
 def _go_on(parts: int, folder: Path) -> str:

@@ -56,6 +56,11 @@ class RowStore:
             if monotonic() - self._synced >= _SYNC_SECONDS:
                 self._commit()
 
+    def sync(self) -> None:
+        """Put everything on the disk now."""
+        with self._lock:
+            self._commit()
+
     def close(self) -> None:
         """Put everything on the disk and let go of the file."""
         with self._lock:

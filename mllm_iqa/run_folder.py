@@ -44,7 +44,8 @@ def part_row(judged: Judged, format: PartFormat) -> Row:
     row = nested_row(judged.result)
     if isinstance(judged.result, Failure):
         return {**row, "sha256": judged.sha256}
-    return json.loads(json.dumps({**row, "sha256": judged.sha256}))  # as it reads back: lists for tuples
+    plain: Row = json.loads(json.dumps({**row, "sha256": judged.sha256}))  # as it reads back: lists for tuples
+    return plain
 
 
 def part_path(folder: Path, index: int, format: PartFormat) -> Path:
@@ -93,7 +94,7 @@ class RunFolder:
 
     def parts(self) -> list[int]:
         """Numbers of the parts that are there, ascending."""
-        found = (_PART.fullmatch(entry.name) for entry in os.scandir(self.folder))
+        found = map(_PART.fullmatch, os.listdir(self.folder))
         return sorted(int(match[1]) for match in found if match is not None and match[2] == self.format)
 
     def known_rows(self) -> Iterator[Row]:
@@ -141,7 +142,7 @@ def claimed(folder: Path, settings: Mapping[str, Any], format: PartFormat) -> It
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--run {folder} is a file; name a folder")
     path = folder / _SETTINGS
-    if folder.is_dir() and not path.is_file() and any(entry.name != _LOCK for entry in os.scandir(folder)):
+    if folder.is_dir() and not path.is_file() and set(os.listdir(folder)) - {_LOCK}:
         raise ConfigError(f"--run {folder} holds other files and no run; name a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

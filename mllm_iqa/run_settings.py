@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from .checkpoints import read_card, sha256_of
 from .registry import resolve
@@ -33,10 +34,10 @@ def run_settings(
     return {
         "version": __version__,
         "prompts": _prompts(),
-        "model": model,
+        "model": _without_credentials(model),
         "weights": model_identity(model),
         "engine": engine,
-        "device": _device(device),
+        "device": "server" if engine == "openai" else _device(device),
         "dtype": dtype,
         "explain": explain,
         "language": language,
@@ -45,8 +46,8 @@ def run_settings(
 
 def model_identity(model: str) -> str:
     """What tells one model's weights from another's: SHA-256 for a directory, the commit for a hub id where known."""
-    if model == "fake" or model.startswith(("http://", "https://")):
-        return model
+    if model == "fake" or _is_url(model):
+        return _without_credentials(model)
     source = resolve(model)
     if os.path.isdir(source):
         return _digest(_files(Path(source)))
@@ -73,6 +74,18 @@ def _prompts() -> str:
 
 def _digest(files: Iterator[tuple[str, str]]) -> str:
     return sha256("\n".join(f"{name} {digest}" for name, digest in files).encode()).hexdigest()
+
+
+def _is_url(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
+
+
+def _without_credentials(model: str) -> str:
+    """A URL without user, password and query; anything else as it is."""
+    if not _is_url(model):
+        return model
+    parts = urlsplit(model)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", parts.fragment))
 
 
 def _device(device: str) -> str:

@@ -42,7 +42,7 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     if options.run is not None:
         from .large_run import score_in_parts
 
-        with _progress(inputs.total, options) as advance:
+        with progress(inputs.total, options) as advance:
             return score_in_parts(inputs, options, lambda: load(options), advance)
     if options.output is None and options.format == "parquet":
         raise ConfigError("Parquet is a binary format; name its file with --output")
@@ -50,7 +50,7 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     failures: list[Failure] = []
     tally, started = Tally(), monotonic()
     try:
-        with _writing(options.format, options.output) as write, _progress(inputs.total, options) as advance:
+        with _writing(options.format, options.output) as write, progress(inputs.total, options) as advance:
             for row in _results(assistant, inputs, options):
                 write(row)
                 if isinstance(row, Failure):
@@ -141,7 +141,7 @@ def _writing(format: str, output: Path | None) -> Iterator[Write]:
 
 
 @contextmanager
-def _progress(total: int, options: ScoreOptions) -> Iterator[Callable[[], None]]:
+def progress(total: int, options: ScoreOptions) -> Iterator[Callable[[], None]]:
     """A bar on stderr, unless that is no terminal, there is one picture, or the rows that appear show the progress."""
     rows_appear = options.format in ("csv", "json", "jsonl") and options.output is None and sys.stdout.isatty()
     if total == 1 or rows_appear or not sys.stderr.isatty():

@@ -28,7 +28,7 @@ class Tally:
     """Counts over the rows of a run; adding one's `to_dict` to another's counts both.
 
     Attributes:
-        scored: rows with a score; known: those of them that an earlier run had scored.
+        scored: rows with a score; known: those of them whose content had been scored before.
         failures: rows without a score, by kind.
         histogram: scores in bins of half a MOS from 1 to 5; the last bin holds 5.0 too.
     """
@@ -82,8 +82,8 @@ class Tally:
         out = _bars(self.histogram)
         fresh = self.total - self.known
         rate = f"{fresh / seconds:,.1f} pictures/s" if seconds > 0 else "at once"
-        taken_over = f", {self.known:,} taken over from before" if self.known else ""
-        out.append(f"{fresh:,} in {seconds:,.1f} s, {rate}{taken_over}")
+        known = f"; {self.known:,} of the same content scored before" if self.known else ""
+        out.append(f"{fresh:,} in {seconds:,.1f} s, {rate}{known}")
         out += [f"{count:,} failed: {kind}" for kind, count in self.failures.most_common()]
         return out
 
