@@ -93,11 +93,11 @@ def _counts(
     inputs: Iterable[Item], options: ScoreOptions, format: PartFormat, cluster: Cluster
 ) -> Iterator[dict[str, Any]]:
     """What each part's `Tally` counted, in the order in which the parts are finished."""
-    import ray
-    from ray.data import ActorPoolStrategy, DataContext
-    from ray.exceptions import RayError
+    with connected(cluster):
+        import ray
+        from ray.data import ActorPoolStrategy, DataContext
+        from ray.exceptions import RayError
 
-    with _connected(cluster):
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
@@ -150,8 +150,15 @@ class PartScorer:
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[None]:
-    """Ray, running: the cluster at the address, the one this process is connected to, or one of its own."""
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Ray, running: the cluster at the address, the one this process is connected to, or one of its own.
+
+    Raises:
+        ConfigError: it cannot be reached, or does not start.
+    """
+    if cluster.address is None:
+        # Read when Ray is first imported, on every system: its ports listen for this machine alone.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
 
     if ray.is_initialized():
@@ -160,13 +167,8 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if cluster.address is None:
-            # The dashboard would be a web server, and Ray's own ports need no other machine.
-            ray.init(
-                num_cpus=max(cluster.workers, os.cpu_count() or 1),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
+            cpus = max(cluster.workers, os.cpu_count() or 1)
+            ray.init(num_cpus=cpus, include_dashboard=False, **quiet)  # the dashboard would be a web server
         else:
             ray.init(address=cluster.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -37,10 +37,10 @@ EXAMPLES = Path(__file__).parents[2] / "mllm_iqa" / "examples"
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Ray as the command starts it, for all tests here: it takes seconds to start."""
-    from mllm_iqa.serve.ray_scoring import Cluster, _connected
+    from mllm_iqa.serve.ray_scoring import Cluster, connected
 
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  else the workers wait for everything else on a busy machine
-    with _connected(Cluster(stage="transformers", workers=2, gpus_per_worker=0, address=None)):
+    with connected(Cluster(stage="transformers", workers=2, gpus_per_worker=0, address=None)):
         yield
     del os.environ["RAY_worker_niceness"]  # noqa: SIM112
 
