@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +22,10 @@ from .score_stream import Row, judged
 from .tally import Tally
 from .terminal import error_line
 
+_LEAVE_ROWS_ALONE = frozenset(
+    {"output", "run", "batch_size", "allow_failures", "reference"}
+)  # the last: not with --run
+
 
 def part_format(options: ScoreOptions) -> PartFormat:
     """Of the parts, and of the single file where one is asked for: Parquet unless JSON Lines is named.
@@ -36,14 +41,15 @@ def part_format(options: ScoreOptions) -> PartFormat:
 
 
 def settings_of(inputs: Inputs, options: ScoreOptions, *, engine: str, device: str) -> dict[str, Any]:
-    """What the parts of a run depend on, the arguments included, so that no other pictures' rows are replaced."""
+    """What the parts of a run depend on: every option but those known to leave rows alone.
+
+    The arguments are among it, so that no other pictures' rows are replaced.
+    """
+    others = {key: value for key, value in asdict(options).items() if key not in _LEAVE_ROWS_ALONE}
     return {
         "inputs": list(inputs.arguments),
-        "list": None if inputs.listing is None else str(inputs.listing),
-        "rows_per_part": options.rows_per_part,
-        **run_settings(
-            model=options.model, engine=engine, device=device, explain=options.explain, language=options.language
-        ),
+        **others,
+        **run_settings(model=options.model, engine=engine, device=device),
     }
 
 

@@ -154,7 +154,7 @@ def claimed(folder: Path, settings: Mapping[str, Any], format: PartFormat) -> It
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(f"--run {folder}: another process is writing there") from error
-        asked = {**settings, "format": format}
+        asked = json.loads(json.dumps({**settings, "format": format}, default=str))  # as it reads back
         if path.is_file():
             _check_same(folder, json.loads(path.read_text("utf-8")), asked)
         else:

@@ -11,23 +11,18 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .checkpoints import read_card, sha256_of
-from .registry import resolve
+from .registry import MODELS, resolve
 
 _WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 
 
-def run_settings(
-    *, model: str, engine: str, device: str, dtype: str = "auto", explain: bool, language: str
-) -> dict[str, Any]:
-    """Plain values for JSON: model and its weights, engine, device, prompts, language, program version.
+def run_settings(*, model: str, engine: str, device: str) -> dict[str, Any]:
+    """Plain values for JSON: model and its weights, engine, device, prompts, program version.
 
     Args:
         model: as for `Assistant.load`; nothing is loaded here.
         engine: by its name.
         device: where the model runs; "auto" becomes "cuda" or "cpu", as found here.
-        dtype: as for `Assistant.load`.
-        explain: whether distortions and explanations are asked for.
-        language: of the words.
     """
     from . import __version__
 
@@ -38,9 +33,6 @@ def run_settings(
         "weights": model_identity(model),
         "engine": engine,
         "device": "server" if engine == "openai" else _device(device),
-        "dtype": dtype,
-        "explain": explain,
-        "language": language,
     }
 
 
@@ -53,7 +45,8 @@ def model_identity(model: str) -> str:
         return _digest(_files(Path(source)))
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(source, "config.json")  # .../snapshots/COMMIT/config.json
+    revision = MODELS[model].revision if model in MODELS else None
+    cached = try_to_load_from_cache(source, "config.json", revision=revision)  # .../snapshots/COMMIT/config.json
     return f"{source}@{Path(cached).parent.name}" if isinstance(cached, str) else source
 
 

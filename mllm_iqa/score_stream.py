@@ -85,11 +85,18 @@ def judged(
         pairs = zip(pictures, scores, strict=True)
         for one in chunk:
             if isinstance(one.content, Picture):
-                yield Judged(one.name, one.sha256, next(pairs)[1])
+                yield Judged(one.name, one.sha256, _plain(next(pairs)[1]))
             elif isinstance(one.content, Failure):
                 yield Judged(one.name, one.sha256, one.content)
             else:
                 yield Judged(one.name, one.sha256, None, one.content)
+
+
+def _plain(result: Result) -> Result:
+    """A failure says its name once."""
+    if isinstance(result, Failure):
+        return Failure(result.name, result.error.removeprefix(f"{result.name}: "))
+    return result
 
 
 def _chunks(loaded: Iterator[_Loaded], batch_size: int) -> Iterator[list[_Loaded]]:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -106,7 +105,7 @@ def _counts(
         work = ray.data.from_items(list(_work(inputs, options.rows_per_part)))
         done = work.map(
             PartScorer,  # type: ignore[arg-type]  # Ray makes one of it in every actor
-            fn_constructor_args=(_plain(options), format),
+            fn_constructor_args=(options, format),
             compute=pool,
             num_cpus=1,
             num_gpus=cluster.gpus_per_worker or None,
@@ -130,8 +129,8 @@ def _work(inputs: Iterable[Item], rows_per_part: int) -> Iterator[dict[str, Any]
 class PartScorer:
     """The actor: one model, scoring one part after the other."""
 
-    def __init__(self, options: dict[str, Any], format: PartFormat) -> None:
-        self.options = _options(options)
+    def __init__(self, options: ScoreOptions, format: PartFormat) -> None:
+        self.options = options
         self.format = format
         self.assistant = load(self.options)
 
@@ -168,7 +167,8 @@ def connected(cluster: Cluster) -> Iterator[None]:
     try:
         if cluster.address is None:
             cpus = max(cluster.workers, os.cpu_count() or 1)
-            ray.init(num_cpus=cpus, include_dashboard=False, **quiet)  # the dashboard would be a web server
+            # "local": never one that happens to run here. The dashboard would be a web server.
+            ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
         else:
             ray.init(address=cluster.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -189,16 +189,6 @@ def _sentence(error: Exception) -> IqaError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return IqaError(f"a worker failed: {lines[-1].strip()[:300]}")
-
-
-def _plain(options: ScoreOptions) -> dict[str, Any]:
-    """The options as plain values, which cross machines without unpickling classes of ours."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-
-
-def _options(plain: dict[str, Any]) -> ScoreOptions:
-    paths = {key: None if plain[key] is None else Path(plain[key]) for key in ("output", "reference", "run", "listing")}
-    return ScoreOptions(**{**plain, **paths})
 
 
 def _packed(item: Item) -> list[Any]:

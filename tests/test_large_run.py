@@ -297,8 +297,6 @@ def test_settings_tell_models_apart(tiny_checkpoint: Path) -> None:
 
 
 def test_no_credentials_are_written_down() -> None:
-    settings = run_settings(
-        model="https://me:secret@host:1/v1?key=secret#m", engine="openai", device="auto", explain=True, language="en"
-    )
+    settings = run_settings(model="https://me:secret@host:1/v1?key=secret#m", engine="openai", device="auto")
     assert "secret" not in json.dumps(settings)
     assert (settings["model"], settings["device"]) == ("https://host:1/v1#m", "server")

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from PIL import Image
 
 from mllm_iqa.cli import main
 
-pytest.importorskip("ray", reason="needs the cluster extra")
 pytestmark = [
+    # Not imported here: the command sets what Ray reads when it is first imported.
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs the cluster extra"),
     pytest.mark.slow,
     # Ray's own use of what it deprecates, and the pipes and logs of its processes when they are let go
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
