@@ -69,10 +69,10 @@ def score(arguments: Sequence[str], options: ScoreOptions, cluster: Cluster) -> 
     format = part_format(options)
     inputs = checked_inputs(arguments, options)
     device = options.device if options.device != "auto" else ("cuda" if cluster.gpus_per_worker else "cpu")
-    options = replace(options, engine=cluster.stage, device=device, run=options.run.absolute())
-    assert options.run is not None
+    run_folder = options.run
+    options = replace(options, engine=cluster.stage, device=device, run=run_folder.absolute())
     settings = settings_of(inputs, options, engine=cluster.stage, device=device)
-    with claimed(options.run, settings, format) as run, progress(inputs.total, options) as advance:
+    with claimed(run_folder, settings, format) as run, progress(inputs.total, options) as advance:
         tally, started, parts = Tally(), monotonic(), 0
         try:
             for parts, counts in enumerate(_counts(inputs, options, format, cluster), 1):  # noqa: B007
@@ -97,7 +97,7 @@ def _counts(
         from ray.data import ActorPoolStrategy, DataContext
         from ray.exceptions import RayError
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails comes back as an exception
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = False

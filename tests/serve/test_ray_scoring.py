@@ -80,9 +80,7 @@ def test_the_parts_are_those_of_the_local_engine(
 ) -> None:
     assert on_ray("photos", "--run", "ray") == 1
     err = capsys.readouterr().err.splitlines()
-    assert err[-3:] == ["1 failed: is not a complete picture in a known format", "3 parts in ray", "11/12 scored"] or (
-        err[-1] == "11/12 scored" and "3 parts in " in err[-2]
-    )
+    assert err[-3:] == ["1 failed: is not a complete picture in a known format", "3 parts in ray", "11/12 scored"]
     assert locally("photos", "--run", "local") == 1
     assert parts("ray") == parts("local")
     assert len(parts("ray")) == 3
@@ -167,7 +165,7 @@ def test_wrong_input_is_one_line(
 
 def test_a_run_killed_with_its_ray_goes_on(cluster: None, photos: Path) -> None:
     # A Ray of its own, in a process of its own, killed once it has written something.
-    for n in range(400):
+    for n in range(200):
         Image.fromarray(np.random.default_rng(n).integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(
             photos / "photos" / f"more-{n:04}.ppm"
         )
