@@ -42,6 +42,23 @@ class ScoreFormat(StrEnum):
     parquet = "parquet"
 
 
+class ScoreEngine(StrEnum):
+    """What runs the model that scores; ray spreads the work over processes and machines."""
+
+    auto = "auto"
+    transformers = "transformers"
+    vllm = "vllm"
+    openai = "openai"
+    ray = "ray"
+
+
+class Stage(StrEnum):
+    """The engine inside every worker of Ray."""
+
+    transformers = "transformers"
+    vllm = "vllm"
+
+
 class TextFormat(StrEnum):
     """How one result is printed."""
 
@@ -131,7 +148,10 @@ def _options(
 
 @app.command()
 def score(
-    paths: Annotated[list[str], typer.Argument(help="Pictures, folders (searched to any depth), quoted patterns.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pictures, folders (searched to any depth), quoted patterns, .tar and .parquet files."),
+    ] = None,
     format: Annotated[
         ScoreFormat | None,
         typer.Option(help="How to print.", show_default="what the extension of --output says, table without one"),
@@ -149,25 +169,54 @@ def score(
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Exit with 0 even when pictures failed.")
     ] = False,
+    listing: Annotated[
+        Path | None, typer.Option("--list", help="A text file of pictures, one path a line, after the others.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A folder for large runs: parts as they are ready; run again, it goes on.")
+    ] = None,
+    rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of a part of --run.")] = 1000,
+    engine: Annotated[ScoreEngine, typer.Option(help="What runs the model; ray needs --run.")] = ScoreEngine.auto,
+    stage: Annotated[Stage, typer.Option(help="With --engine ray: what runs in every worker.")] = Stage.transformers,
+    workers: Annotated[int, typer.Option(min=1, help="With --engine ray: copies of the model.")] = 2,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="With --engine ray: accelerators of each copy.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: a cluster's address; without it, this machine.")
+    ] = None,
 ) -> None:
     """Score pictures: a number, what is wrong, and why."""
-    from .score_command import ScoreOptions
-    from .score_command import score as run
+    from .score_command import score as run_locally
+    from .score_options import ScoreOptions
 
+    if not paths and listing is None:
+        raise typer.BadParameter("name pictures, folders or patterns, or a --list of them", param_hint="PATHS")
+    given = _format_of(output) if format is None else format
+    if run is not None and format is None and output is None:
+        given = ScoreFormat.parquet
     options = ScoreOptions(
-        format=(_format_of(output) if format is None else format).value,
+        format=given.value,
         output=output,
         explain=explain,
         model=model,
         device=device,
         dtype=dtype,
-        options=_options_of(quantize, adapter),
+        transformers=_options_of(quantize, adapter),
         batch_size=batch_size,
         language=language,
         reference=reference,
         allow_failures=allow_failures,
+        engine=engine.value,
+        run=run,
+        rows_per_part=rows_per_part,
+        listing=listing,
     )
-    raise typer.Exit(run(paths, options))
+    if engine is ScoreEngine.ray:
+        ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
+        cluster = ray_scoring.Cluster(
+            stage=stage.value, workers=workers, gpus_per_worker=gpus_per_worker, address=address
+        )
+        raise typer.Exit(ray_scoring.score(paths or [], options, cluster))
+    raise typer.Exit(run_locally(paths or [], options))
 
 
 def _options_of(quantize: Quantize | None, adapter: str | None) -> TransformersOptions:

@@ -123,6 +123,16 @@ def load_image(
         raise ImageError(f"{where}: {error}") from error.__cause__
 
 
+def read_encoded(path: str) -> bytes:
+    """The bytes of a picture's file, for `load_image` to decode later.
+
+    Raises:
+        ImageError: without the path: no regular file, unreadable, empty, or more than MAX_SOURCE_BYTES.
+    """
+    with _regular_file(path) as file:
+        return _drained(file)
+
+
 def shown_name(source: ImageSource) -> str:
     """What results call a picture whose caller gave it no name: its file name, or `<bytes>`, `<array>` and the like."""
     where = _one_line(_where(source))

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from .errors import ConfigError
 
 
-def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
+def check_output(path: Path, *, inputs: Iterable[str | Path] = ()) -> None:
     """Refuse a result file that could not be written, or that would replace an input, before any work is done.
 
     Raises:
@@ -32,8 +32,21 @@ def check_output(path: Path, *, inputs: Iterable[Path] = ()) -> None:
         pass
     except OSError as error:  # a name too long
         raise ConfigError(f"--output {path}: {error.strerror}") from error
-    if os.path.realpath(path) in map(os.path.realpath, inputs):
+    if os.path.exists(path) and _is_one_of(path, inputs):
         raise ConfigError(f"--output {path} is one of the pictures to read")
+
+
+def _is_one_of(path: Path, inputs: Iterable[str | Path]) -> bool:
+    """Whether one of the inputs leads to the same name; only where the file is the same, its links are followed."""
+    own, real = os.stat(path), os.path.realpath(path)
+    for other in inputs:
+        try:
+            same = os.path.samestat(own, os.stat(other))
+        except OSError:
+            continue
+        if same and os.path.realpath(other) == real:
+            return True
+    return False
 
 
 def _partial(path: Path) -> Path:
@@ -52,6 +65,8 @@ def replaced_at_end(path: Path) -> Iterator[BinaryIO]:
     try:
         with partial.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave the name on an empty file
         partial.replace(os.path.realpath(path))
     finally:
         partial.unlink(missing_ok=True)

@@ -5,46 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .assistant import Assistant
 from .errors import ConfigError, ImageError, IqaError
 from .images import load_image
-from .inputs import expand
+from .inputs import Inputs, find
 from .output_file import check_output
+from .score_options import ScoreOptions
+from .score_stream import judged
 from .tables import Result, Write, text_output, writing
+from .tally import Tally
 from .terminal import console, error_line, printable, show_results, spinner
-from .transformers_options import TransformersOptions
 from .types import Failure
 
-
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """What the command line asks for.
-
-    Attributes:
-        format: "table", or a key of `tables.WRITERS`.
-        output: where the results go; None = stdout.
-        explain: whether to look for distortions and write an explanation.
-        reference: what the only picture is compared with; None = judged on its own.
-        dtype, options: how the model is loaded; see `Assistant.load`.
-        allow_failures: whether failed pictures leave the exit status at 0.
-    """
-
-    format: str
-    output: Path | None
-    explain: bool
-    model: str
-    device: str
-    dtype: str
-    options: TransformersOptions
-    batch_size: int
-    language: str
-    reference: Path | None
-    allow_failures: bool
+_FAILURES_SHOWN = 100
+_PICTURES_FOR_SUMMARY = 10  # a histogram of fewer says less than the rows
 
 
 def score(arguments: Sequence[str], options: ScoreOptions) -> int:
@@ -57,62 +37,98 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     Raises:
         IqaError: before anything was scored: no such picture, unusable output, unknown model, unreadable reference.
     """
-    paths, empty = expand(arguments)
-    for folder in empty:
-        print(f"passed over: {printable(folder)}", file=sys.stderr)
-    if options.reference is not None and len(paths) != 1:
-        raise ConfigError(f"--reference goes with a single picture, and {len(paths)} were given")
-    if options.output is not None:
-        check_output(options.output, inputs=paths if options.reference is None else [*paths, options.reference])
-    elif options.format == "parquet":
+    inputs = checked_inputs(arguments, options)
+    if options.run is not None:
+        from .large_run import score_in_parts
+
+        with progress(inputs.total, options) as advance:
+            return score_in_parts(inputs, options, lambda: load(options), advance)
+    if options.output is None and options.format == "parquet":
         raise ConfigError("Parquet is a binary format; name its file with --output")
-    with spinner(f"loading {options.model}"):
-        assistant = Assistant.load(options.model, device=options.device, dtype=options.dtype, options=options.options)
+    assistant = load(options)
     failures: list[Failure] = []
-    done = 0
+    tally, started = Tally(), monotonic()
     try:
-        with _writing(options.format, options.output) as write, _progress(len(paths), options) as advance:
-            for path, result in zip(paths, _results(assistant, paths, options), strict=True):
-                row = named(result, printable(str(path)))
+        with _writing(options.format, options.output) as write, progress(inputs.total, options) as advance:
+            for row in _results(assistant, inputs, options):
                 write(row)
-                done += 1
                 if isinstance(row, Failure):
-                    failures.append(row)
+                    tally.add_failure(row.error)
+                    failures += [row] if len(failures) < _FAILURES_SHOWN else []
+                else:
+                    tally.add_score(row.mos)
                 advance()
     except IqaError as error:
-        if done == 0:
+        if tally.total == 0:
             raise
-        print(error_line(f"after {done} of {len(paths)} pictures: {error}"), file=sys.stderr)
+        print(error_line(f"after {tally.total} of {inputs.total} pictures: {error}"), file=sys.stderr)
         return 1
-    print(f"{done - len(failures)}/{len(paths)} scored", file=sys.stderr)
+    _conclude(tally, failures, monotonic() - started)
+    return 1 if tally.failed and not options.allow_failures else 0
+
+
+def checked_inputs(arguments: Sequence[str], options: ScoreOptions) -> Inputs:
+    """The pictures, once it is sure that they and the output go together.
+
+    Raises:
+        IqaError: no such picture, several with --reference, an output that cannot be written or is an input.
+    """
+    inputs = find(arguments, listing=options.listing)
+    for folder in inputs.empty:
+        print(f"passed over: {printable(folder)}", file=sys.stderr)
+    if options.reference is not None and inputs.total != 1:
+        raise ConfigError(f"--reference goes with a single picture, and {inputs.total} were given")
+    if options.reference is not None and options.run is not None:
+        raise ConfigError("--reference and --run do not go together")
+    if options.output is not None:
+        read = (item.path for item in inputs)
+        check_output(options.output, inputs=read if options.reference is None else [*read, options.reference])
+    return inputs
+
+
+def load(options: ScoreOptions) -> Assistant:
+    """The model that the options name."""
+    with spinner(f"loading {options.model}"):
+        return Assistant.load(
+            options.model,
+            engine=options.engine,
+            device=options.device,
+            dtype=options.dtype,
+            options=options.transformers,
+        )
+
+
+def _conclude(tally: Tally, failures: Sequence[Failure], seconds: float) -> None:
+    if tally.total >= _PICTURES_FOR_SUMMARY:
+        print("\n".join(tally.lines(seconds)), file=sys.stderr)
+    print(f"{tally.scored}/{tally.total} scored", file=sys.stderr)
     for failure in failures:
         print(f"failed: {failure.name}: {printable(failure.error)}", file=sys.stderr)
-    return 1 if failures and not options.allow_failures else 0
+    if tally.failed > len(failures):
+        print(f"and {tally.failed - len(failures)} more failed; each has a row", file=sys.stderr)
 
 
-def named(result: Result, name: str) -> Result:
-    """The result under the name the user knows the picture by; an error loses that name where it starts with it."""
-    if isinstance(result, Failure):
-        return Failure(name, result.error.removeprefix(f"{name}: "))
-    return replace(result, image=replace(result.image, name=name))
+def _results(assistant: Assistant, inputs: Inputs, options: ScoreOptions) -> Iterator[Result]:
+    if options.reference is not None:
+        (item,) = inputs
+        yield _against_reference(assistant, Path(item.path), options.reference, options)
+        return
+    for one in judged(
+        assistant, inputs, explain=options.explain, language=options.language, batch_size=options.batch_size
+    ):
+        assert one.result is not None  # nothing is known beforehand here
+        yield one.result
 
 
-def _results(assistant: Assistant, paths: Sequence[Path], options: ScoreOptions) -> Iterator[Result]:
-    if options.reference is None:
-        return assistant.score_many(
-            paths, explain=options.explain, language=options.language, batch_size=options.batch_size
-        )
-    return _against_reference(assistant, paths[0], options.reference, options)
-
-
-def _against_reference(assistant: Assistant, path: Path, reference: Path, options: ScoreOptions) -> Iterator[Result]:
+def _against_reference(assistant: Assistant, path: Path, reference: Path, options: ScoreOptions) -> Result:
     original = load_image(reference)  # first, so that its errors are not taken for the picture's
+    name = printable(str(path))
     try:
         picture = load_image(path)
     except ImageError as error:
-        yield Failure(str(path), str(error))
-    else:
-        yield assistant.score(picture, reference=original, explain=options.explain, language=options.language)
+        return Failure(name, str(error).removeprefix(f"{name}: "))
+    result = assistant.score(picture, reference=original, explain=options.explain, language=options.language)
+    return replace(result, image=replace(result.image, name=name))
 
 
 @contextmanager
@@ -129,7 +145,7 @@ def _writing(format: str, output: Path | None) -> Iterator[Write]:
 
 
 @contextmanager
-def _progress(total: int, options: ScoreOptions) -> Iterator[Callable[[], None]]:
+def progress(total: int, options: ScoreOptions) -> Iterator[Callable[[], None]]:
     """A bar on stderr, unless that is no terminal, there is one picture, or the rows that appear show the progress."""
     rows_appear = options.format in ("csv", "json", "jsonl") and options.output is None and sys.stdout.isatty()
     if total == 1 or rows_appear or not sys.stderr.isatty():

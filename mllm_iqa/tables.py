@@ -9,17 +9,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, TypeAlias
+from time import monotonic
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
 
 from .errors import ConfigError
 from .levels import LEVELS
 from .output_file import replaced_at_end
 from .types import Failure, Score
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Result: TypeAlias = Score | Failure
 Write: TypeAlias = Callable[[Result], None]
@@ -53,6 +58,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 level word."""
 
 _ROWS_PER_GROUP = 1024  # bounds what Parquet keeps in memory
+_SYNC_SECONDS = 1.0  # of JSON Lines that a machine that stops may lose
 
 
 def nested_row(result: Result) -> dict[str, Any]:
@@ -99,8 +105,8 @@ def writing(format: str, output: Path | None) -> AbstractContextManager[Write]:
     Args:
         format: a key of `WRITERS`.
         output: the file to write (UTF-8); None = stdout, which "parquet" refuses. JSON Lines rows are in the file as
-            soon as they are written; the other formats appear when the block ends without an exception, and replace
-            what was there.
+            soon as they are written, and on the disk a second later; the other formats appear when the block ends
+            without an exception, and replace what was there.
 
     Raises:
         ConfigError: Parquet to stdout.
@@ -145,12 +151,21 @@ def _json_array(output: Path | None) -> Iterator[Write]:
 @contextmanager
 def _json_lines(output: Path | None) -> Iterator[Write]:
     with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="\n") as file:
+        synced = monotonic()
 
         def write(result: Result) -> None:
+            nonlocal synced
             file.write(_json(nested_row(result)) + "\n")
             file.flush()
+            if output is not None and monotonic() - synced >= _SYNC_SECONDS:
+                os.fsync(file.fileno())
+                synced = monotonic()
 
-        yield write
+        try:
+            yield write
+        finally:
+            if output is not None:
+                os.fsync(file.fileno())
 
 
 @contextmanager
@@ -174,12 +189,20 @@ def _parquet(output: Path | None) -> Iterator[Write]:
         yield write
 
 
+def arrow_schema(**more: str) -> pa.Schema:
+    """The Arrow schema of flat rows; `more` adds columns after them, as name=type."""
+    import pyarrow as pa
+
+    kinds = {name: kind for name, (kind, _) in COLUMNS.items()} | more
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
+
+
 @contextmanager
 def _parquet_rows(file: BinaryIO) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, (kind, _) in COLUMNS.items()])
+    schema = arrow_schema()
     rows: list[dict[str, Any]] = []
     with pq.ParquetWriter(file, schema) as writer:
 

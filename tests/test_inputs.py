@@ -1,19 +1,22 @@
 """Files, folders and patterns become an ordered list of pictures; what stands for none is an error."""
 
 import os
+import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mllm_iqa import inputs
 from mllm_iqa.errors import ImageError
+from mllm_iqa.external_sort import externally_sorted
 from mllm_iqa.images import FORMATS
 from mllm_iqa.inputs import picture_extensions
 
 
 def expand(arguments: list[str]) -> list[Path]:
     """The pictures alone."""
-    return inputs.expand(arguments)[0]
+    return [Path(item.path) for item in inputs.find(arguments)]
 
 
 @pytest.fixture
@@ -89,9 +92,9 @@ def test_an_argument_without_a_picture_is_refused(here: Path, argument: str, rea
 
 
 def test_a_folder_without_pictures_is_passed_over_among_others_and_said(here: Path) -> None:
-    paths, empty = inputs.expand(["empty", "b.jpg", "docs"])
-    assert paths == [Path("b.jpg")]
-    assert [sentence.split(" (")[0] for sentence in empty] == [
+    found = inputs.find(["empty", "b.jpg", "docs"])
+    assert [item.path for item in found] == ["b.jpg"]
+    assert [sentence.split(" (")[0] for sentence in found.empty] == [
         "empty: the folder holds no picture",
         "docs: the folder holds no picture",
     ]
@@ -148,3 +151,50 @@ def test_the_extensions_are_those_of_the_readable_formats() -> None:
     assert len(usual) == len(FORMATS) + 2  # two names each for JPEG and TIFF
     assert usual | {".heic"} <= extensions
     assert not extensions & {".pdf", ".eps", ".psd", ".ico", ".txt", ".mp4", ""}
+
+
+def test_a_folder_of_many_names_is_sorted_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{n * 7919 % 1000:04}.png" for n in range(1000)]
+    for name in names:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(inputs, "externally_sorted", partial(externally_sorted, held=64))
+    found = inputs.find([str(tmp_path)])
+    assert [Path(item.path).name for item in found] == sorted(names)
+    assert found.total == 1000
+
+
+def test_two_walks_give_the_same(here: Path) -> None:
+    found = inputs.find([".", "sub/z.tiff", "*.jpg"])
+    assert list(found) == list(found)
+    assert found.total == len(list(found)) == 5
+
+
+def test_digests_are_held_only_where_arguments_overlap(here: Path) -> None:
+    overlapping = inputs._overlapping
+    assert [overlapping(["sub", "sub2"])(a) for a in ("sub", "sub2")] == [False, False]
+    assert [overlapping(["sub", "sub/deep", "sub2"])(a) for a in ("sub", "sub/deep", "sub2")] == [True, True, False]
+    assert [overlapping(["sub*/x.png", "docs"])(a) for a in ("sub*/x.png", "docs")] == [True, True]
+    assert [overlapping(["b.jpg", "./b.jpg"])(a) for a in ("b.jpg", "./b.jpg")] == [True, True]
+
+
+def test_a_list_names_pictures_one_a_line_repeats_and_missing_ones_included(here: Path) -> None:
+    (here / "list.txt").write_text("b.jpg\n\nmissing.png\r\nb.jpg\nnotes.txt\n", encoding="utf-8")
+    found = inputs.find(["a.PNG"], listing=here / "list.txt")
+    assert [item.name for item in found] == ["a.PNG", "b.jpg", "missing.png", "b.jpg", "notes.txt"]
+    assert found.total == 5
+    with pytest.raises(ImageError, match="there is no such list"):
+        inputs.find([], listing=here / "none.txt")
+    (here / "empty.txt").touch()
+    with pytest.raises(ImageError, match="there is no picture to score"):
+        inputs.find([], listing=here / "empty.txt")
+
+
+def test_an_archive_stands_for_its_pictures_where_it_is_named(here: Path) -> None:
+    with tarfile.open(here / "sub" / "shard.tar", "w") as archive:
+        archive.add(here / "b.jpg", "one.jpg")
+    expected = ["sub/shard.tar/one.jpg"]
+    assert [item.name for item in inputs.find(["sub/shard.tar"])] == expected
+    assert [item.name for item in inputs.find(["sub/*.tar"])] == expected
+    # a folder or a pattern for anything does not open what lies beside the pictures
+    assert [item.name for item in inputs.find(["sub/*"])] == ["sub/z.tiff"]
+    assert "sub/shard.tar" not in {item.path for item in inputs.find(["sub"])}

@@ -1,0 +1,42 @@
+"""What the command line asks of `mllm-iqa score`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .transformers_options import TransformersOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What the command line asks for.
+
+    Attributes:
+        format: "table", or a key of `tables.WRITERS`.
+        output: where the results go; None = stdout, or nowhere but into the folder `run`.
+        explain: whether to look for distortions and write an explanation.
+        model, device, engine, dtype, transformers: see `Assistant.load`, which calls the last one `options`.
+        batch_size: pictures in one pass.
+        reference: what the only picture is compared with; None = judged on its own.
+        allow_failures: whether failed pictures leave the exit status at 0.
+        run: folder of a run in parts; None = no parts.
+        rows_per_part: of such a run, at least 1.
+        listing: a file of paths, one a line; None = none.
+    """
+
+    format: str
+    output: Path | None
+    explain: bool
+    model: str
+    device: str
+    batch_size: int
+    language: str
+    reference: Path | None
+    allow_failures: bool
+    engine: str = "auto"
+    dtype: str = "auto"
+    transformers: TransformersOptions = field(default_factory=TransformersOptions)
+    run: Path | None = None
+    rows_per_part: int = 1000
+    listing: Path | None = None
