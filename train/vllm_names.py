@@ -29,17 +29,18 @@ def name_as_vllm_reads(folder: Path) -> None:
     tower = config.get("vision_config") or {}
     if config.get("model_type") not in _MODELS or tower.get("model_type") not in _TOWERS:
         return
+    changed = False
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as shard:
             names = list(shard.keys())
             if names == [_renamed(name) for name in names]:
                 continue
-            tensors = {_renamed(name): shard.get_tensor(name) for name in names}
+            changed, tensors = True, {_renamed(name): shard.get_tensor(name) for name in names}
             metadata = shard.metadata()
         save_file(tensors, path.with_suffix(".renamed"), metadata=metadata)
         os.replace(path.with_suffix(".renamed"), path)
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    if changed and index.is_file():
         listing = json.loads(index.read_text(encoding="utf-8"))
         listing["weight_map"] = {_renamed(name): file for name, file in listing["weight_map"].items()}
         with replaced_at_end(index) as file:

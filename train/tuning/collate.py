@@ -10,7 +10,7 @@ import torch
 
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 
-from .encode import Encoded, encode
+from .encode import Encoded, PictureMemory, encode
 from .examples import Example
 
 
@@ -68,11 +68,12 @@ class Collator:
 
     def __init__(self, backend: HuggingFaceBackend, max_pixels: int, datasets: Sequence[str]) -> None:
         self.backend, self.max_pixels = backend, max_pixels
+        self.memory = PictureMemory()
         self.numbers = {name: n for n, name in enumerate(datasets)}
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Encode the examples and put them into one batch."""
-        encoded = [encode(example, self.backend, self.max_pixels) for example in examples]
+        encoded = [encode(example, self.backend, self.max_pixels, self.memory) for example in examples]
         pad = self.backend.tokenizer.pad_token_id
         inputs = stacked([e.inputs for e in encoded], pad if pad is not None else self.backend.tokenizer.eos_token_id)
         targets = targets_of(encoded, [self.numbers.get(e.dataset, -1) for e in examples])

@@ -35,7 +35,36 @@ class Encoded:
     word: Located | None
 
 
-def encode(example: Example, backend: HuggingFaceBackend, max_pixels: int) -> Encoded:
+class PictureMemory:
+    """Pictures as they were loaded, so that later epochs need not read and reduce them again.
+
+    What does not fit is loaded each time: every epoch shows all, so that dropping the oldest would lose all of them.
+
+    Args:
+        max_bytes: of pixels kept.
+    """
+
+    def __init__(self, max_bytes: int = 512 * 2**20) -> None:
+        self._left = max_bytes
+        # By the object, which is kept too lest another one get its number.
+        self._kept: dict[tuple[int, int], tuple[Example, tuple[Picture, ...]]] = {}
+
+    def pictures_of(self, example: Example, max_pixels: int) -> tuple[Picture, ...]:
+        """As the function of that name."""
+        key = (id(example), max_pixels)
+        if key in self._kept:
+            return self._kept[key][1]
+        pictures = pictures_of(example, max_pixels)
+        size = sum(picture.pixels.nbytes for picture in pictures)
+        if size <= self._left:
+            self._left -= size
+            self._kept[key] = (example, pictures)
+        return pictures
+
+
+def encode(
+    example: Example, backend: HuggingFaceBackend, max_pixels: int, memory: PictureMemory | None = None
+) -> Encoded:
     """Turn an example into tensors, with the template, tokenizer and picture processing that scoring uses.
 
     The answer's tokens are those at which the tokens of the whole conversation differ from those of the question alone.
@@ -45,7 +74,8 @@ def encode(example: Example, backend: HuggingFaceBackend, max_pixels: int) -> En
             labeled word that cannot be found (see `locate`).
     """
     name = example.name
-    pictures = pictures_of(example, max_pixels)
+    load = pictures_of if memory is None else memory.pictures_of
+    pictures = load(example, max_pixels)
     answer = example.turns[-1].text
     question = backend.text_of(Conversation(pictures, example.turns[:-1]))
     text = backend.text_of(Conversation(pictures, example.turns), closed=True)

@@ -103,14 +103,14 @@ def read_examples(
     rows: list[dict[str, Any]] = []
     for file in files:
         rows += _table(file)
-    chosen = [rows[i] for i in _chosen(path, [row.get("split") for row in rows], split, limit, seed)]
+    chosen = _chosen(path, [row.get("split") for row in rows], split, limit, seed)
     if "mos" not in rows[0] or not {"path", "image"} & rows[0].keys():
         raise DataError(
             f"{path}: is neither records (column messages) nor a table of scored pictures (columns path and mos); "
             f"its columns are: {', '.join(rows[0])}"
         )
     rng = np.random.default_rng(seed)
-    return tuple(_from_table(row, f"{path}, row {n}", policy, rng) for n, row in enumerate(chosen, start=1))
+    return tuple(_from_table(rows[n], f"{path}, row {n + 1}", policy, rng) for n in chosen)
 
 
 def _files(path: Path) -> list[Path]:

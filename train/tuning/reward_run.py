@@ -83,7 +83,7 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         reward_funcs=rewards,
         args=arguments,
         train_dataset=questions(examples, max_pixels),
-        processing_class=picture_processor(source),
+        processing_class=_unsaved(picture_processor(source)),
         peft_config=adapter,
     )
     learning_in_float32(trainer.model)
@@ -97,6 +97,15 @@ def tune_by_rewards(recipe: RewardRecipe, recipe_name: str) -> Path:
         results: dict[str, object] = {"last step": last}
         finish(folder, recipe, recipe_name, backend.card, results=results, max_pixels=max_pixels, train=examples)
     return folder
+
+
+def _unsaved(processor: Any) -> Any:
+    """The processor, which the Trainer then leaves out of its folders: the base has it.
+
+    transformers cannot save one whose video half was left out, as Qwen's is without torchvision.
+    """
+    processor.save_pretrained = lambda *_, **__: []
+    return processor
 
 
 def check_rewards(recipe: RewardRecipe, examples: Sequence[Example]) -> None:

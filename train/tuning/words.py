@@ -59,7 +59,7 @@ def locate(text: str, at: int, word: Word, token_ids: Callable[[str], tuple[int,
 
     Raises:
         DataError: naming the record: no candidate stands there, or the tokenizer melts the word into its neighbors,
-            or one candidate begins another.
+            or two candidates are the same to it, or one begins another.
     """
     said = max((c for c in word.candidates if c and text.startswith(c, at)), key=len, default=None)
     if said is None:
@@ -87,6 +87,9 @@ def _path(before: tuple[int, ...], joined: tuple[int, ...], candidate: str, name
 def _check_distinct(paths: Sequence[tuple[int, ...]], candidates: Sequence[str], name: str) -> None:
     for i, path in enumerate(paths):
         for j, other in enumerate(paths):
+            if i != j and path == other:
+                pair = f"{candidates[i]!r} and {candidates[j]!r}"
+                raise DataError(f"{name}: {pair} are the same to this model's tokenizer, which does not know them")
             if not path or (i != j and other[: len(path)] == path):
                 raise DataError(f"{name}: {candidates[i]!r} is empty or begins {candidates[j]!r} with this tokenizer")
 

@@ -49,7 +49,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stage(number: int, model: Path, output: Path, table: Path) -> TuneRecipe:
     """A shipped stage for one step of two pictures."""
     changes = [f"train=[{{path: {table}, split: train}}]", f"model={model}", f"output={output}"]
-    changes += ["optimization.epochs=null", "optimization.steps=1", "optimization.batch_size=2"]
+    changes += ["max_pixels=4096", "optimization.epochs=null", "optimization.steps=1", "optimization.batch_size=2"]
     changes += ["optimization.accumulation=1", "optimization.warmup=0", "optimization.precision=fp32"]
     if number == 2:
         changes += [f"valid=[{{path: {table}, split: val}}]", "validation={every: 1}"]

@@ -49,8 +49,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = Image.fromarray(rng.integers(0, 256, (64 + 8 * (n % 3), 80, 3), dtype=np.uint8))
         add(noise.filter(ImageFilter.GaussianBlur(1 + n / 3)), 1.2 + 0.3 * n, None if n % 2 else 0.5)
     write_parquet(Reading("lab", rated=tuple(rated)), folder / "lab.parquet")
+    clean = folder / "bsds500"  # undistorted pictures, which records are made from by distorting them
+    clean.mkdir()
+    for name in ("100075", "100080", "12003", "15004"):
+        smooth = Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).resize((96, 80))
+        smooth.save(clean / f"{name}.jpg", quality=95)
     out = folder / "records"
-    arguments = ["--reading", str(folder / "lab.parquet"), "--records", str(COUNT), "--workers", "1"]
+    arguments = ["--reading", str(folder / "lab.parquet"), "--bsds500", str(clean)]
+    arguments += ["--records", str(COUNT), "--workers", "1"]
     assert main(["data", "build", str(out), *arguments, "--max-side", "96"]) == 0
     return out
 
@@ -151,7 +157,9 @@ def test_a_step_is_taken_on_them(
 def test_other_projects_json_comes_in_through_data_import(built: Path, tmp_path: Path) -> None:
     exported, images = tmp_path / "llava.json", tmp_path / "images"
     assert main(["data", "export", "llava", str(built), str(exported), "--images", str(images)]) == 0
-    assert main(["data", "import", "llava", str(exported), str(tmp_path / "llava.parquet")]) == 0
+    assert (
+        main(["data", "import", "llava", str(exported), str(tmp_path / "llava.parquet"), "--images", str(images)]) == 0
+    )
     ours, theirs = read(built), read(tmp_path / "llava.parquet")
     assert set(theirs) == set(ours)
     for name, example in theirs.items():
@@ -164,7 +172,9 @@ def test_other_projects_json_comes_in_through_data_import(built: Path, tmp_path:
 def test_ratings_of_other_projects_keep_their_scores(format: str, built: Path, tmp_path: Path) -> None:
     exported, images = tmp_path / "ratings.json", tmp_path / "images"
     assert main(["data", "export", format, str(built), str(exported), "--images", str(images)]) == 0
-    assert main(["data", "import", format, str(exported), str(tmp_path / "ratings.parquet")]) == 0
+    assert (
+        main(["data", "import", format, str(exported), str(tmp_path / "ratings.parquet"), "--images", str(images)]) == 0
+    )
     ours, theirs = read(built), read(tmp_path / "ratings.parquet")
     assert theirs
     for name, example in theirs.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mllm_iqa.train.tuning.encode import approximate_length, pictures_of
+from mllm_iqa.train.tuning.encode import PictureMemory, approximate_length, pictures_of
 from mllm_iqa.train.tuning.examples import Example, read_examples
 from mllm_iqa.train.tuning.labels import LabelPolicy, level_label
 from mllm_iqa.train.tuning.order import GroupedOrder
@@ -171,3 +171,21 @@ def test_an_order_is_that_of_its_seed_and_epoch() -> None:
     assert shown(0, 1) == shown(0, 1)
     assert shown(0, 1) != shown(0, 2) != shown(1, 2)
     assert sorted(shown(0, 1)) == list(range(30))
+
+
+# Pictures that later epochs need not load again
+
+
+def test_pictures_are_kept_while_they_fit(scores: Path) -> None:
+    first, second = read(scores)[:2]
+    size = pictures_of(first, 10**6)[0].pixels.nbytes
+    memory = PictureMemory(max_bytes=size)
+    one, other = memory.pictures_of(first, 10**6), memory.pictures_of(second, 10**6)
+    assert memory.pictures_of(first, 10**6) is one
+    assert memory.pictures_of(second, 10**6) is not other
+    np.testing.assert_array_equal(one[0].pixels, pictures_of(first, 10**6)[0].pixels)
+    assert memory.pictures_of(first, 4096)[0].pixels.shape != one[0].pixels.shape
+
+
+def test_a_row_is_named_by_its_place_in_the_table(scores: Path) -> None:
+    assert [e.name.rpartition(", ")[2] for e in read(scores, split="val")] == ["row 3", "row 6", "row 9", "row 12"]

@@ -9,8 +9,10 @@ import torch
 from mllm_iqa.train.losses import kl_to_soft_label
 from mllm_iqa.train.tuning.examples import Word
 from mllm_iqa.train.tuning.words import Located, locate
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mllm_iqa.errors import DataError
+from mllm_iqa.levels import LEVELS
 
 LETTERS = {letter: n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz .")}
 
@@ -126,3 +128,13 @@ def test_a_word_that_melts_with_what_comes_before_is_refused() -> None:
 def test_a_candidate_that_begins_another_is_refused() -> None:
     with pytest.raises(DataError, match=r"^record 7: ' good' is empty or begins ' goods'"):
         of("it is good.", Word(0, (" good", " goods"), (0.5, 0.5), ""))
+
+
+def test_a_tokenizer_without_the_level_words_is_refused() -> None:
+    vocabulary = {word: n for n, word in enumerate(["[UNK]", "it", "is", "."])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    levels = tuple(f" {level}" for level in LEVELS)
+    message = r"^record 7: ' excellent' and ' good' are the same to this model's tokenizer, which does not know them$"
+    with pytest.raises(DataError, match=message):
+        of("it is fair.", Word(0, levels, (0.2,) * 5, "level"), lambda text: tuple(tokenizer.encode(text).ids))
