@@ -1,7 +1,7 @@
 """A model's processor for pictures and words, also where its video half cannot be built.
 
 The video processors of transformers need torchvision, which the base install does without; a processor that has one
-(InternVL, SmolVLM) is then built without that half.
+(InternVL, SmolVLM) is built without that half, also where there is a torchvision, with which Pillow alone is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.utils.import_utils import is_torchvision_available
 
 
 def _for_pictures_alone(kind: Any) -> Any:
@@ -36,7 +35,7 @@ def picture_processor(source: str) -> Any:
     """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     kind: Any = PROCESSOR_MAPPING.get(type(config), None)
-    if kind is None or "video_processor" not in kind.get_attributes() or is_torchvision_available():
+    if kind is None or "video_processor" not in kind.get_attributes():
         return AutoProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)  # type: ignore[no-untyped-call]
     images = AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)  # type: ignore[no-untyped-call]
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)

@@ -290,7 +290,7 @@ def _settings(
         "kv_cache_memory_bytes": cache,
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "quantization": options.quantization,
-        "mm_processor_kwargs": reader.processor_options(max_pixels) or None,
+        "mm_processor_kwargs": reader.loading_options(max_pixels),
     }
     return {
         "dtype": dtype,
