@@ -27,7 +27,7 @@ from ..images import Picture
 from ..registry import MODELS
 from .base import Conversation
 from .http_client import JsonClient
-from .openai_logprobs import ServerTokens, candidates_row, top_row, vllm_row
+from .openai_logprobs import ServerTokens, candidates_row, check_length, top_row, vllm_row
 from .reader import CheckpointReader
 from .served_model import ServedModel
 
@@ -145,7 +145,7 @@ class OpenAIBackend:
                 case "mllm-iqa":
                     return candidates_row(self._client, body, words)
                 case "vllm":
-                    return vllm_row(self._client, body, before, words, self._tokens)
+                    return vllm_row(self._client, body, before, words, self._tokens, self._length(conversation))
                 case "other":
                     return top_row(self._client, body, before, words, self._reader)
 
@@ -157,6 +157,7 @@ class OpenAIBackend:
 
         def said(conversation: Conversation) -> str:
             answer = self._client.post("/chat/completions", self._greedy(conversation, max_new_tokens))
+            check_length(self._client, answer, self._length(conversation))
             try:
                 return answer["choices"][0]["message"]["content"] or ""
             except (KeyError, IndexError, TypeError):
@@ -190,6 +191,12 @@ class OpenAIBackend:
             for future in futures:
                 future.cancel()
 
+    def _length(self, conversation: Conversation) -> int | None:
+        """Tokens that the server must find in the conversation; None where that cannot be known."""
+        if self._reader is None or self._kind != "vllm":
+            return None
+        return self._reader.prompt_length(conversation)
+
     def _greedy(self, conversation: Conversation, max_new_tokens: int) -> dict[str, Any]:
         body = self._body(conversation) | {"max_tokens": max_new_tokens}
         if self._kind == "vllm":  # which otherwise takes what the checkpoint recommends for sampling
@@ -210,10 +217,6 @@ class OpenAIBackend:
         body: dict[str, Any] = {"model": self._served, "messages": messages, "temperature": 0.0}
         if conversation.turns[-1].role == "assistant":
             body |= {"add_generation_prompt": False, "continue_final_message": True}
-        if self._kind == "vllm" and self._reader is not None:
-            budget = _DEFAULT_MAX_PIXELS if self._max_pixels is None else self._max_pixels
-            options = self._reader.processor_options(budget)
-            body |= {"mm_processor_kwargs": options} if options and conversation.pictures else {}
         return body
 
     def _uri(self, picture: Picture) -> str:

@@ -99,6 +99,13 @@ class CheckpointReader:
         """Tokens that end an answer."""
         return self._ends
 
+    def prompt_length(self, conversation: Conversation) -> int | None:
+        """Tokens of a conversation, pictures included; None where the family's processor decides on theirs."""
+        if not self.is_qwen:
+            return None
+        blocks = [self.pixels_of(p).shape[0] * self.pixels_of(p).shape[1] for p in conversation.pictures]
+        return len(self.token_ids(self.text_of(conversation))) + sum(n // self._multiple**2 - 1 for n in blocks)
+
     def words_ids(self, words: str) -> Sequence[int]:
         """Tokens of words inside an answer."""
         ids: Sequence[int] = self.tokenizer(words, add_special_tokens=False)["input_ids"]
