@@ -143,7 +143,8 @@ def check_package(package: Package) -> Check:
     if importlib.util.find_spec(package.module) is None:
         return Check(package.module, "absent", _how_to_get(package.module), package.purpose)
     show = package.show or f"print(getattr({package.module}, '__version__', 'no version'))"
-    return check_code(package.module, f"import {package.module}\n{show}", purpose=package.purpose)
+    code = f"import mllm_iqa\nimport {package.module}\n{show}"  # mllm_iqa first: see torchvision_operators
+    return check_code(package.module, code, purpose=package.purpose)
 
 
 def check_code(name: str, code: str, *, purpose: str, timeout_s: float = _TIMEOUT_S) -> Check:

@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Message as AsgiMessage
 
 from mllm_iqa.backends.base import Backend, Conversation, Turn
+from mllm_iqa.backends.served_model import ServedModel
 from mllm_iqa.engines import card_of
 from mllm_iqa.errors import BackendError, IqaError
 from mllm_iqa.images import Picture, load_image
@@ -65,7 +66,7 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Literal["user", "assistant"]
-    content: str | list[TextPart | ImagePart]
+    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
     name: str | None = None
 
 
@@ -116,9 +117,11 @@ class _OpenAIRoute(APIRoute):
             try:
                 return await handle(Request(request.scope, _bounded(request, limit)))
             except RequestValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(step) for step in first["loc"] if step != "body")
-                return _refusal(400, f"{where}: {first['msg']}" if where else first["msg"], where or None)
+                deepest = max(
+                    error.errors(), key=lambda found: len(found["loc"])
+                )  # of a union: the form that was meant
+                where = ".".join(str(step) for step in deepest["loc"] if step != "body")
+                return _refusal(400, f"{where}: {deepest['msg']}" if where else deepest["msg"], where or None)
             except HTTPException as error:
                 return _refusal(error.status_code, str(error.detail))
             except IqaError as error:
@@ -136,14 +139,9 @@ def router(backend: Backend, *, model_name: str) -> APIRouter:
     """
     routes = APIRouter(prefix="/v1", route_class=_OpenAIRoute, tags=["OpenAI-compatible"])
     created = int(time.time())
-    card = card_of(backend)
-    about = {
-        "candidates": True,
-        "name": backend.name,
-        "max_pixels": backend.max_pixels,
-        "languages": list(backend.languages),
-        "card": None if card is None else card.model_dump(mode="json"),
-    }
+    about = ServedModel(
+        name=backend.name, max_pixels=backend.max_pixels, languages=backend.languages, card=card_of(backend)
+    ).model_dump(mode="json")
     entry = {"id": model_name, "object": "model", "created": created, "owned_by": "mllm-iqa", "mllm_iqa": about}
 
     @routes.get("/models")

@@ -41,8 +41,8 @@ def server_arguments(model: str, source: str) -> list[str]:
     out += ["--limit-mm-per-prompt", json.dumps({"image": 8, "video": 0}), "--generation-config", "vllm"]
     if not torch.cuda.is_available():
         out += ["--dtype", "float32", "--enforce-eager"]
-    options = reader.processor_options(reader.card.max_pixels if reader.card else _DEFAULT_MAX_PIXELS)
-    return [*out, "--mm-processor-kwargs", json.dumps(options)] if options else out
+    options = reader.loading_options(reader.card.max_pixels if reader.card else _DEFAULT_MAX_PIXELS)
+    return [*out, "--mm-processor-kwargs", json.dumps(options)]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -22,14 +22,14 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
-from ..checkpoints import Card
 from ..errors import BackendError
 from ..images import Picture
 from ..registry import MODELS
 from .base import Conversation
 from .http_client import JsonClient
-from .openai_logprobs import ServerTokens, candidates_row, top_row, vllm_row
+from .openai_logprobs import ServerTokens, candidates_row, check_length, top_row, vllm_row
 from .reader import CheckpointReader
+from .served_model import ServedModel
 
 _DEFAULT_MAX_PIXELS = 1_048_576
 _ENCODED_PICTURES = 32
@@ -46,7 +46,7 @@ class OpenAIBackend:
         served: str,
         kind: Kind,
         *,
-        about: dict[str, Any],
+        about: ServedModel | None,
         reader: CheckpointReader | None,
         max_pixels: int | None,
         concurrency: int,
@@ -55,13 +55,17 @@ class OpenAIBackend:
         self._served = served
         self._kind = kind
         self._reader = reader
-        self.card = _card_in(about, client.url) if kind == "mllm-iqa" else (reader.card if reader else None)
-        self._name = str(about.get("name", served))
-        if self.card is not None and kind != "mllm-iqa":
-            self._name = f"{self.card.name} {self.card.version}"
-        self._languages = tuple(about.get("languages", self.card.languages if self.card else ("en",)))
-        own = about.get("max_pixels") if kind == "mllm-iqa" else self.card and self.card.max_pixels
-        self._max_pixels: int | None = max_pixels or own or (None if kind == "mllm-iqa" else _DEFAULT_MAX_PIXELS)
+        if about is None:
+            card = None if reader is None else reader.card
+            about = ServedModel(
+                name=served if card is None else f"{card.name} {card.version}",
+                max_pixels=_DEFAULT_MAX_PIXELS if card is None else card.max_pixels,
+                languages=("en",) if card is None else card.languages,
+                card=card,
+            )
+        self.card = about.card
+        self._about = about
+        self._max_pixels = about.max_pixels if max_pixels is None else max_pixels
         self._pool = ThreadPoolExecutor(concurrency, "mllm-iqa-http")
         self._uris: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()
@@ -98,11 +102,10 @@ class OpenAIBackend:
         client = JsonClient(base, timeout_s=timeout_s, retries=retries, connections=concurrency)
         entry = _entry(client, unquote(fragment))
         served = str(entry["id"])
-        about = entry.get("mllm_iqa")
-        if isinstance(about, dict) and about.get("candidates") is True:
-            kind: Kind = "mllm-iqa"
-        else:
-            about, kind = {}, ("vllm" if entry.get("owned_by") == "vllm" else "other")
+        about = _about(entry, client.url)
+        kind: Kind = "vllm" if entry.get("owned_by") == "vllm" else "other"
+        if about is not None:
+            kind = "mllm-iqa"
         if checkpoint is None and (served in MODELS or (fragment and os.path.isdir(served))):
             checkpoint = served
         reader = None
@@ -115,7 +118,7 @@ class OpenAIBackend:
     @property
     def name(self) -> str:
         """Name and version of the model as the server or its card gives it, else the name it is served under."""
-        return self._name
+        return self._about.name
 
     @property
     def max_pixels(self) -> int | None:
@@ -125,7 +128,7 @@ class OpenAIBackend:
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages of the server's model or its card; English where nothing says."""
-        return self._languages
+        return self._about.languages
 
     def continuation_logprobs(self, conversations: Sequence[Conversation], candidates: Sequence[str]) -> np.ndarray:
         """See `Backend`.
@@ -142,7 +145,7 @@ class OpenAIBackend:
                 case "mllm-iqa":
                     return candidates_row(self._client, body, words)
                 case "vllm":
-                    return vllm_row(self._client, body, before, words, self._tokens)
+                    return vllm_row(self._client, body, before, words, self._tokens, self._length(conversation))
                 case "other":
                     return top_row(self._client, body, before, words, self._reader)
 
@@ -154,6 +157,7 @@ class OpenAIBackend:
 
         def said(conversation: Conversation) -> str:
             answer = self._client.post("/chat/completions", self._greedy(conversation, max_new_tokens))
+            check_length(self._client, answer, self._length(conversation))
             try:
                 return answer["choices"][0]["message"]["content"] or ""
             except (KeyError, IndexError, TypeError):
@@ -187,6 +191,12 @@ class OpenAIBackend:
             for future in futures:
                 future.cancel()
 
+    def _length(self, conversation: Conversation) -> int | None:
+        """Tokens that the server must find in the conversation; None where that cannot be known."""
+        if self._reader is None or self._kind != "vllm":
+            return None
+        return self._reader.prompt_length(conversation)
+
     def _greedy(self, conversation: Conversation, max_new_tokens: int) -> dict[str, Any]:
         body = self._body(conversation) | {"max_tokens": max_new_tokens}
         if self._kind == "vllm":  # which otherwise takes what the checkpoint recommends for sampling
@@ -207,9 +217,6 @@ class OpenAIBackend:
         body: dict[str, Any] = {"model": self._served, "messages": messages, "temperature": 0.0}
         if conversation.turns[-1].role == "assistant":
             body |= {"add_generation_prompt": False, "continue_final_message": True}
-        if self._kind == "vllm" and self._reader is not None:
-            options = self._reader.processor_options(self._max_pixels or _DEFAULT_MAX_PIXELS)
-            body |= {"mm_processor_kwargs": options} if options and conversation.pictures else {}
         return body
 
     def _uri(self, picture: Picture) -> str:
@@ -246,14 +253,17 @@ def _entry(client: JsonClient, wanted: str) -> dict[str, Any]:
     raise BackendError(f"{client.url} {lacks}; choose one with #name at the end of the URL: {names}")
 
 
-def _card_in(about: dict[str, Any], url: str) -> Card | None:
-    if about.get("card") is None:
+def _about(entry: dict[str, Any], url: str) -> ServedModel | None:
+    """What a server of ours tells; None from any other."""
+    if "mllm_iqa" not in entry:
         return None
     try:
-        return Card.model_validate(about["card"])
+        return ServedModel.model_validate(entry["mllm_iqa"])
     except ValidationError as error:
-        reason = str(error).splitlines()[0]
-        raise BackendError(f"{url}: the card it gives is none ({reason}); is it another version of mllm-iqa?") from None
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise BackendError(
+            f"{url}: describes its model otherwise than this version of mllm-iqa expects ({where})"
+        ) from None
 
 
 def _said(error: Any) -> str:

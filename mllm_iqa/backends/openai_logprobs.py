@@ -67,7 +67,12 @@ class ServerTokens:
 
 
 def vllm_row(
-    client: JsonClient, body: Mapping[str, Any], before: str, candidates: Sequence[str], tokens: ServerTokens
+    client: JsonClient,
+    body: Mapping[str, Any],
+    before: str,
+    candidates: Sequence[str],
+    tokens: ServerTokens,
+    length: int | None = None,
 ) -> list[float]:
     """From vLLM: chosen next tokens in one request, and one request for each candidate of several tokens.
 
@@ -77,6 +82,7 @@ def vllm_row(
         before: the beginning of the answer in it; may be empty.
         candidates: C texts.
         tokens: the server's tokenizer.
+        length: tokens that the request must have there, pictures included; None = not known.
 
     Returns:
         C natural-log probabilities.
@@ -84,11 +90,11 @@ def vllm_row(
     paths = candidate_ids(tokens.of, before, candidates)
     single = [path[0] for path in paths if len(path) == 1]
     asked = {"max_tokens": 1, "logprobs": True, "logprob_token_ids": single, "return_tokens_as_token_ids": True}
-    first = _next_tokens(client, {**body, **asked}) if single else {}
+    first = _next_tokens(client, {**body, **asked}, length) if single else {}
     out = []
     for word, path in zip(candidates, paths, strict=True):
         if len(path) > 1:
-            out.append(_whole(client, body, before, word, path))
+            out.append(_whole(client, body, before, word, path, length))
         elif f"{_SHOWN_TOKEN}{path[0]}" in first:
             out.append(first[f"{_SHOWN_TOKEN}{path[0]}"])
         else:
@@ -99,7 +105,7 @@ def vllm_row(
     return out
 
 
-def _whole(client: JsonClient, body: Mapping[str, Any], before: str, word: str, path: Ids) -> float:
+def _whole(client: JsonClient, body: Mapping[str, Any], before: str, word: str, path: Ids, length: int | None) -> float:
     """The log-prob of a candidate of several tokens, which is put into the answer's beginning and read there."""
     messages = list(body["messages"])
     if messages[-1]["role"] == "assistant":
@@ -107,6 +113,7 @@ def _whole(client: JsonClient, body: Mapping[str, Any], before: str, word: str, 
     messages.append({"role": "assistant", "content": before + word})
     more = {"add_generation_prompt": False, "continue_final_message": True, "max_tokens": 1, "prompt_logprobs": 0}
     answer = client.post("/chat/completions", {**body, "messages": messages, **more})
+    check_length(client, answer, None if length is None else length + len(path))
     read = answer.get("prompt_logprobs") if isinstance(answer, dict) else None
     if not isinstance(read, list) or len(read) <= len(path):
         raise BackendError(f"{client.url}: gives no prompt_logprobs, which {word!r} needs, a word of several tokens")
@@ -166,12 +173,30 @@ def _extended(body: Mapping[str, Any], before: str, text: str) -> dict[str, Any]
     return {**body, "messages": messages, "add_generation_prompt": False, "continue_final_message": True}
 
 
-def _next_tokens(client: JsonClient, body: dict[str, Any]) -> dict[str, float]:
+def check_length(client: JsonClient, answer: Any, length: int | None) -> None:
+    """Refuse an answer to another prompt than ours: a server that resizes pictures finds other numbers of tokens.
+
+    Args:
+        client: of the server.
+        answer: a chat completion.
+        length: tokens that the prompt has; None = not known, and nothing is refused.
+    """
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    found = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    if length is not None and found is not None and found != length:
+        raise BackendError(
+            f"{client.url}: reads the pictures as {found} tokens where the model is meant to read {length}; start it as "
+            "`python -m mllm_iqa.serve.vllm_server MODEL` does, which says how pictures are prepared"
+        )
+
+
+def _next_tokens(client: JsonClient, body: dict[str, Any], length: int | None = None) -> dict[str, float]:
     """Log-probs of the next token by its text, as many as the server gives."""
     try:
         answer = client.post("/chat/completions", body)
     except HttpRefusal as error:
         raise BackendError(f"{error}; scoring needs log-probs after the beginning of an answer: {_INSTEAD}") from None
+    check_length(client, answer, length)
     try:
         given = answer["choices"][0]["logprobs"]
         places = given["content"] if given is not None else None

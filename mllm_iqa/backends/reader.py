@@ -99,6 +99,13 @@ class CheckpointReader:
         """Tokens that end an answer."""
         return self._ends
 
+    def prompt_length(self, conversation: Conversation) -> int | None:
+        """Tokens of a conversation, pictures included; None where the family's processor decides on theirs."""
+        if not self.is_qwen:
+            return None
+        blocks = [self.pixels_of(p).shape[0] * self.pixels_of(p).shape[1] for p in conversation.pictures]
+        return len(self.token_ids(self.text_of(conversation))) + sum(n // self._multiple**2 - 1 for n in blocks)
+
     def words_ids(self, words: str) -> Sequence[int]:
         """Tokens of words inside an answer."""
         ids: Sequence[int] = self.tokenizer(words, add_special_tokens=False)["input_ids"]
@@ -114,7 +121,7 @@ class CheckpointReader:
         return pad_to_multiple(picture.pixels, self._multiple)
 
     def processor_options(self, max_pixels: int) -> dict[str, Any]:
-        """What to override in the checkpoint's processor so that it neither resizes nor prepares pictures otherwise.
+        """What to override in the checkpoint's processor so that it leaves the size of padded pictures alone.
 
         Args:
             max_pixels: budget of one picture before padding.
@@ -122,6 +129,10 @@ class CheckpointReader:
         if not self.is_qwen:
             return {}
         return {"size": {"shortest_edge": self._multiple**2, "longest_edge": self.max_padded_pixels(max_pixels)}}
+
+    def loading_options(self, max_pixels: int) -> dict[str, Any]:
+        """The same for a program that loads the processor itself: pictures are then resized by Pillow, as here."""
+        return self.processor_options(max_pixels) or {"use_fast": False}
 
     def max_padded_pixels(self, max_pixels: int) -> int:
         """Bound on the pixels of a padded picture whose own are within the budget, whatever its aspect ratio."""

@@ -107,7 +107,9 @@ class VllmBackend:
         if adapter is not None:
             check_base(adapter, own_card, reader.card)
         card = own_card or reader.card
-        budget = max_pixels or (card.max_pixels if card is not None else _DEFAULT_MAX_PIXELS)
+        budget = max_pixels
+        if budget is None:
+            budget = card.max_pixels if card is not None else _DEFAULT_MAX_PIXELS
         settings = _settings(reader, chosen, kind, budget, on_cpu=on_cpu)
         llm = _opened(source, settings, needs, adapter)
         lora = None
@@ -115,8 +117,8 @@ class VllmBackend:
             from vllm.lora.request import LoRARequest
 
             lora = LoRARequest("adapter", 1, str(adapter))
-        named = f"{card.name} {card.version}" if card is not None and card is (own_card or reader.card) else source
-        name = str(adapter) if adapter is not None and own_card is None else named
+        titled = reader.card if adapter is None else own_card
+        name = f"{titled.name} {titled.version}" if titled is not None else str(adapter or source)
         return cls(llm, reader, name=name, card=card, max_pixels=budget, lora=lora)
 
     @property
@@ -288,7 +290,7 @@ def _settings(
         "kv_cache_memory_bytes": cache,
         "gpu_memory_utilization": options.gpu_memory_utilization,
         "quantization": options.quantization,
-        "mm_processor_kwargs": reader.processor_options(max_pixels) or None,
+        "mm_processor_kwargs": reader.loading_options(max_pixels),
     }
     return {
         "dtype": dtype,

@@ -156,7 +156,9 @@ class Requests:
             except (ValueError, TypeError, RuntimeError) as error:  # a request that it cannot take
                 failed.append((name, error))
         if not self._engine.has_unfinished_requests():
-            return failed
+            known = {name for name, _ in [*failed, *self._new]}
+            lost = [name for name, outputs in list(self._outputs.items()) if not outputs and name not in known]
+            return failed + [(name, RuntimeError("the request was lost")) for name in lost]
         return failed + [(output.request_id, output) for output in self._engine.step()]
 
 

@@ -130,6 +130,9 @@ def test_pictures_that_the_server_refuses_and_words_that_it_cannot_score(ours: s
 # Which model
 
 
+ABOUT = {"candidates": True, "name": "x 1", "max_pixels": None, "languages": ["en"], "card": None}
+
+
 def listing(*entries: dict[str, Any]) -> FastAPI:
     app = FastAPI()
 
@@ -157,6 +160,13 @@ def test_a_server_of_something_else_is_refused(serve_app: Serve) -> None:
         open_backend(url + "/v1")
     with pytest.raises(BackendError, match="not the list of models"):
         open_backend(serve_app(listing({"name": "x"})) + "/v1")
+
+
+@pytest.mark.parametrize("field", ["candidates", "languages", "card"])
+def test_another_version_of_our_server_is_refused(serve_app: Serve, field: str) -> None:
+    url = serve_app(listing({"id": "x", "mllm_iqa": ABOUT | {field: 7}})) + "/v1"
+    with pytest.raises(BackendError, match=rf"describes its model otherwise than this version .* \({field}"):
+        open_backend(url)
 
 
 def test_a_served_name_from_the_registry_brings_its_card(serve_app: Serve) -> None:
@@ -280,7 +290,7 @@ def test_a_vllm_that_does_not_know_chosen_tokens_is_refused(serve_app: Serve) ->
 
 @pytest.mark.parametrize("number", ["NaN", "1.5", "-9999.0", '"x"', "null", "true"])
 def test_what_is_no_log_prob_is_not_taken_for_one(serve_app: Serve, number: str) -> None:
-    app = listing({"id": "odd", "mllm_iqa": {"candidates": True}})
+    app = listing({"id": "odd", "mllm_iqa": ABOUT})
 
     @app.post("/v1/chat/completions")
     def complete() -> Any:
