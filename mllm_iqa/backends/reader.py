@@ -22,8 +22,7 @@ from ..images import MAX_ASPECT, MIN_SIDE, Picture, pad_to_multiple
 from .base import Conversation
 from .candidates import Ids
 from .processors import picture_processor
-
-QWEN_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+from .rows import GRID_FAMILIES
 
 
 class CheckpointReader:
@@ -34,7 +33,7 @@ class CheckpointReader:
         self.tokenizer = tokenizer
         self.source = source
         self.card = card
-        self.is_qwen = config.model_type in QWEN_FAMILIES
+        self.is_qwen = config.model_type in GRID_FAMILIES
         self._template = processor if getattr(processor, "chat_template", None) else tokenizer
         self._ends = _end_ids(source, tokenizer)
         self._multiple = processor.patch_size * processor.merge_size if self.is_qwen else 1
@@ -56,7 +55,7 @@ class CheckpointReader:
         try:
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             processor: Any
-            if config.model_type in QWEN_FAMILIES:
+            if config.model_type in GRID_FAMILIES:
                 tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
                 processor = Qwen2VLImageProcessorPil.from_pretrained(source, trust_remote_code=False)
             else:
@@ -104,7 +103,8 @@ class CheckpointReader:
         if not self.is_qwen:
             return None
         blocks = [self.pixels_of(p).shape[0] * self.pixels_of(p).shape[1] for p in conversation.pictures]
-        return len(self.token_ids(self.text_of(conversation))) + sum(n // self._multiple**2 - 1 for n in blocks)
+        text: int = len(self.token_ids(self.text_of(conversation)))
+        return text + sum(n // self._multiple**2 - 1 for n in blocks)
 
     def words_ids(self, words: str) -> Sequence[int]:
         """Tokens of words inside an answer."""
