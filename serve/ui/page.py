@@ -22,6 +22,7 @@ _SAVE_JS = (files(__package__) / "save.js").read_text(encoding="utf-8")
 _THEME_JS = "() => { document.body.classList.toggle('dark'); }"
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _NOW: dict[str, Any] = {**_QUIET, "queue": False}
+_IN_TURN: dict[str, Any] = {**_QUIET, "concurrency_id": "tray", "concurrency_limit": 1}  # what draws the tray
 _IDLE_SECONDS = 3600  # after which a session that is left open is forgotten
 _UPLOAD_SECONDS = (300, 600)  # how often and from what age files are deleted that no session has read
 _MAX_WAITING = 256
@@ -180,15 +181,7 @@ def _connect_tray(do: Handlers, part: dict[str, Any]) -> None:
         (tray.delete, do.remove),
         (tray.example, do.example),
     ):
-        event(
-            edit,
-            _session(part),
-            [part["pictures"], tray],
-            concurrency_id="tray",
-            concurrency_limit=1,
-            trigger_mode="multiple",
-            **_QUIET,
-        )
+        event(edit, _session(part), [part["pictures"], tray], trigger_mode="multiple", **_IN_TURN)
 
 
 def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_once: int) -> Any:
@@ -215,8 +208,8 @@ def _connect_rest(do: Handlers, part: dict[str, Any], page: gr.Blocks, runs: lis
     emptied = [part[name] for name in ("pictures", "entries", "tray", "feed", "live")]
     part["clear"].click(do.cleared, language, [*emptied, *switchable], cancels=runs, **_NOW)
     words = [part[name] for name in LABELLED]
-    part["switch"].click(do.switched, _session(part), words, **_QUIET)
-    page.load(do.first_language, None, language, **_QUIET).then(do.labelled, _session(part), words, **_QUIET)
+    part["switch"].click(do.switched, _session(part), words, **_IN_TURN)
+    page.load(do.first_language, None, language, **_QUIET).then(do.labelled, _session(part), words, **_IN_TURN)
     part["theme"].click(None, js=_THEME_JS, api_visibility="private")
     for kind in ("json", "html"):
         made = part[kind].click(saver(kind), [part["entries"], language], part["file"], **_QUIET)
