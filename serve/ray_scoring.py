@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from mllm_iqa.assistant import Assistant
 from mllm_iqa.containers import Cell, Item, Span
 from mllm_iqa.errors import ConfigError, IqaError
 from mllm_iqa.large_run import finished, part_format, rows_of, settings_of
@@ -112,9 +114,11 @@ def _counts(
         )
         try:
             for row in done.iter_rows():
+                if row["error"]:
+                    raise IqaError(row["error"])
                 yield json.loads(row["counts"])
         except RayError as error:
-            raise _sentence(error) from error
+            raise IqaError(f"a worker failed: {_reason(error)}") from error
 
 
 def _work(inputs: Iterable[Item], rows_per_part: int) -> Iterator[dict[str, Any]]:
@@ -132,10 +136,23 @@ class PartScorer:
     def __init__(self, options: ScoreOptions, format: PartFormat) -> None:
         self.options = options
         self.format = format
-        self.assistant = load(self.options)
+        self.assistant: Assistant | None = None  # until the first part, where its errors can be told
 
     def __call__(self, work: dict[str, Any]) -> dict[str, str]:
-        """Write a part, unless it is there with the same pictures; gives what its `Tally` counted, as JSON."""
+        """Write a part, unless it is there with the same pictures.
+
+        Returns:
+            `counts`: what its `Tally` counted, as JSON; `error`: what kept the model from working, empty if nothing
+            did. An exception would come back as Ray's own, with ours as text inside.
+        """
+        try:
+            return {"counts": json.dumps(self._write_part(work).to_dict()), "error": ""}
+        except IqaError as error:
+            return {"counts": "", "error": str(error)}
+
+    def _write_part(self, work: dict[str, Any]) -> Tally:
+        if self.assistant is None:
+            self.assistant = load(self.options)
         assert self.options.run is not None
         index = int(work["index"])
         items = [_unpacked(fields) for fields in json.loads(work["items"])]
@@ -145,7 +162,7 @@ class PartScorer:
         rows = list(rows_of(self.assistant, items, self.options, self.format, known=known.get, tally=tally))
         if rows != before:
             write_part(self.options.run, index, rows, self.format)
-        return {"counts": json.dumps(tally.to_dict())}
+        return tally
 
 
 @contextmanager
@@ -180,15 +197,11 @@ def connected(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
 
 
-def _sentence(error: Exception) -> IqaError:
-    """What went wrong in a worker, in one sentence; an error of ours keeps its own."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, IqaError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return IqaError(f"a worker failed: {lines[-1].strip()[:300]}")
+def _reason(error: Exception) -> str:
+    """The last line of what Ray tells that names an exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+    return (named or lines)[-1][:300]
 
 
 def _packed(item: Item) -> list[Any]:
