@@ -101,7 +101,9 @@ def test_rewards_are_called_as_trl_calls_them_and_log_what_cannot_be_read(
 
 
 def test_distortion_rewards_need_known_distortions(recipe: Callable[..., RewardRecipe]) -> None:
-    with pytest.raises(DataError, match=r"row \d+: its distortions are unknown, so the distortion and severity rewards"):
+    with pytest.raises(
+        DataError, match=r"row \d+: its distortions are unknown, so the distortion and severity rewards"
+    ):
         tune_by_rewards(recipe(rewards={"distortion": 1.0}), "x.yaml")
 
 
