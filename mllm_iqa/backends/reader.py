@@ -104,7 +104,7 @@ class CheckpointReader:
             return None
         blocks = [self.pixels_of(p).shape[0] * self.pixels_of(p).shape[1] for p in conversation.pictures]
         text: int = len(self.token_ids(self.text_of(conversation)))
-        return text + sum(n // self._multiple**2 - 1 for n in blocks)
+        return text + int(sum(n // self._multiple**2 - 1 for n in blocks))
 
     def words_ids(self, words: str) -> Sequence[int]:
         """Tokens of words inside an answer."""
