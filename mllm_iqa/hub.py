@@ -78,6 +78,14 @@ def local_folder(source: str) -> Path:
     return folder
 
 
+def name_of(source: str, folder: Path) -> str:
+    """What results call a checkpoint without a card: its folder, or its hub id and the commit that was loaded."""
+    if os.path.isdir(source):
+        return source
+    commit = next((part for part in folder.parts[::-1] if len(part) == 40), "")
+    return f"{source.partition('@')[0]}@{commit[:12]}" if commit else source
+
+
 def cached_folder(source: str) -> Path | None:
     """The folder of a checkpoint that is already here and whole; None otherwise. The hub is not asked."""
     if os.path.isdir(source):

@@ -65,7 +65,7 @@ class ChatMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
     name: str | None = None
 
@@ -187,9 +187,12 @@ def conversation_of(request: ChatRequest, max_pixels: int | None) -> Conversatio
     """
     pictures: list[Picture] = []
     turns: list[Turn] = []
-    for n, message in enumerate(request.messages):
+    leading = request.messages[0].role == "system"
+    if len(request.messages) == leading:
+        raise BackendError("a system message alone is no conversation")
+    for n, message in enumerate(request.messages, start=-int(leading)):
         parts = [TextPart(type="text", text=message.content)] if isinstance(message.content, str) else message.content
-        if message.role != ("user", "assistant")[n % 2]:
+        if message.role != ("user", "assistant")[n % 2] and (n >= 0 or not leading):
             raise BackendError("messages alternate between user and assistant and begin with the user's")
         words: list[str] = []
         for part in parts:
@@ -197,7 +200,7 @@ def conversation_of(request: ChatRequest, max_pixels: int | None) -> Conversatio
                 words.append(part.text)
                 continue
             if n or words:
-                raise BackendError("pictures stand in the first message, before its words")
+                raise BackendError("pictures stand in the first message of the user, before its words")
             if len(pictures) == _MAX_PICTURES:
                 raise BackendError(f"more than {_MAX_PICTURES} pictures")
             name = f"picture {len(pictures) + 1}"

@@ -7,7 +7,6 @@ there (score, then explain, costs one prefill), and the Qwen families encode a p
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,12 +22,13 @@ from ..adapters import Adapters, base_of, check_base, is_adapter, merged_into
 from ..checkpoints import Card, read_card, verify
 from ..errors import BackendError, CheckpointError, PromptError
 from ..fast_vision import speed_up
-from ..hub import local_folder
+from ..hub import local_folder, name_of
 from ..images import Picture
 from ..registry import resolve
 from ..transformers_options import TransformersOptions
 from . import states
 from .base import Conversation
+from .chat_template import template_text
 from .loading import load_parts
 from .passes import Passes
 from .rows import GRID_FAMILIES, GridReader, ProcessorReader, Reader, Row, RowKey
@@ -119,7 +119,7 @@ class HuggingFaceBackend:
                 quantization=quantized,
                 attention=chosen.attention,
             )
-            name = f"{card.name} {card.version}" if card is not None else _name_of(source, folder)
+            name = f"{card.name} {card.version}" if card is not None else name_of(source, folder)
             made = cls(*_parts_of(parts), name=name, card=card, compile=chosen.compile)
             made._check(source)
         for adapter in chosen.adapters:
@@ -313,23 +313,7 @@ class HuggingFaceBackend:
                 assistant's stops where its words do.
             closed: let the assistant's last turn end as the template ends a turn, as a model learns to.
         """
-        messages: list[dict[str, Any]] = []
-        pictures = [{"type": "image"} for _ in conversation.pictures]
-        for turn in conversation.turns:
-            parts: list[dict[str, Any]] = []
-            if turn.role == "user" and pictures:
-                parts, pictures = pictures, []
-            messages.append({"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]})
-        speaks = conversation.turns[-1].role == "assistant"
-        extra = {"enable_thinking": False} if "enable_thinking" in str(self._template.chat_template) else {}
-        text: str = self._template.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=not speaks,
-            continue_final_message=speaks and not closed,
-            **extra,
-        )
-        return text
+        return template_text(self._template, conversation, closed=closed)
 
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Tokens of a template's text, one for each placeholder of a picture."""
@@ -442,14 +426,6 @@ class HuggingFaceBackend:
 
 def _parts_of(parts: Any) -> tuple[Any, Any, Any]:
     return parts.model, parts.tokenizer, parts.processor
-
-
-def _name_of(source: str, folder: Path) -> str:
-    """What results call a checkpoint without a card: its folder, or its hub id and the commit that was loaded."""
-    if os.path.isdir(source):
-        return source
-    commit = next((part for part in folder.parts[::-1] if len(part) == 40), "")
-    return f"{source.partition('@')[0]}@{commit[:12]}" if commit else source
 
 
 def _check_candidates(candidates: Sequence[str], paths: list[tuple[int, ...]]) -> None:

@@ -208,15 +208,18 @@ class OpenAIBackend:
     def _body(self, conversation: Conversation) -> dict[str, Any]:
         """A request for what comes next."""
         messages: list[dict[str, Any]] = []
+        pictures = conversation.pictures
         for turn in conversation.turns:
             content: Any = turn.text
-            if turn.role == "user" and not messages and conversation.pictures:
-                urls = [{"type": "image_url", "image_url": {"url": self._uri(p)}} for p in conversation.pictures]
-                content = [*urls, {"type": "text", "text": turn.text}]
+            if turn.role == "user" and pictures:
+                urls = [{"type": "image_url", "image_url": {"url": self._uri(p)}} for p in pictures]
+                content, pictures = [*urls, {"type": "text", "text": turn.text}], ()
             messages.append({"role": turn.role, "content": content})
         body: dict[str, Any] = {"model": self._served, "messages": messages, "temperature": 0.0}
         if conversation.turns[-1].role == "assistant":
             body |= {"add_generation_prompt": False, "continue_final_message": True}
+        if self._kind == "vllm" and self._reader is not None and self._reader.template_options:
+            body["chat_template_kwargs"] = self._reader.template_options
         return body
 
     def _uri(self, picture: Picture) -> str:

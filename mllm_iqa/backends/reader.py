@@ -21,6 +21,7 @@ from ..errors import CheckpointError
 from ..images import MAX_ASPECT, MIN_SIDE, Picture, pad_to_multiple
 from .base import Conversation
 from .candidates import Ids
+from .chat_template import template_options, template_text
 from .processors import picture_processor
 from .rows import GRID_FAMILIES
 
@@ -72,17 +73,12 @@ class CheckpointReader:
 
     def text_of(self, conversation: Conversation) -> str:
         """The chat template's text, a placeholder for each picture; a begun answer stops where its words do."""
-        messages: list[dict[str, Any]] = []
-        for turn in conversation.turns:
-            parts: list[dict[str, Any]] = []
-            if turn.role == "user" and not messages:
-                parts += [{"type": "image"} for _ in conversation.pictures]
-            messages.append({"role": turn.role, "content": [*parts, {"type": "text", "text": turn.text}]})
-        speaks = conversation.turns[-1].role == "assistant"
-        text: str = self._template.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not speaks, continue_final_message=speaks
-        )
-        return text
+        return template_text(self._template, conversation)
+
+    @property
+    def template_options(self) -> dict[str, bool]:
+        """What a server that renders the template must be told; see `chat_template`."""
+        return template_options(self._template)
 
     def token_ids(self, text: str) -> Ids:
         """Tokens of a template's text, the template's own placeholder for each picture."""

@@ -24,6 +24,7 @@ from ..adapters import check_base, is_adapter
 from ..checkpoints import Card, read_card, verify
 from ..child_processes import torchvision_for_children
 from ..errors import BackendError, CheckpointError, MissingDependencyError
+from ..hub import local_folder, name_of
 from ..registry import resolve
 from .base import Conversation
 from .candidates import Ids, candidate_ids, summed, wanted
@@ -75,7 +76,8 @@ class VllmBackend:
         """Load a checkpoint, or an adapter on its base, from a directory or hub id.
 
         Args:
-            source: directory or hub id. An adapter stays apart from its base and is applied as the model runs.
+            source: directory or hub id, which may end in `@revision`. An adapter stays apart from its base and is
+                applied as the model runs.
             device: "auto", or "cpu" or "cuda", which must be what this vLLM was built for.
             dtype: "auto" = float32 on a CPU, bfloat16 elsewhere; or float32, float16, bfloat16.
             max_pixels: pixel budget of one picture instead of the checkpoint's own.
@@ -96,14 +98,16 @@ class VllmBackend:
         if kind not in _KINDS:
             raise BackendError(f"vLLM does not compute in {kind!r}; it does in {', '.join(_KINDS)}")
         needs, adapter, own_card = None, None, None
-        if is_adapter(source):
-            adapter = Path(source)
+        folder = local_folder(source)
+        called = name_of(source, folder)
+        if is_adapter(str(folder)):
+            adapter = folder
             own_card = read_card(adapter)
             if own_card is not None:
                 verify(adapter, own_card)
             needs = adapter_needs(adapter)
-            source = resolve(needs.base)
-        reader = CheckpointReader.load(source)
+            folder = local_folder(resolve(needs.base))
+        reader = CheckpointReader.load(str(folder))
         if adapter is not None:
             check_base(adapter, own_card, reader.card)
         card = own_card or reader.card
@@ -111,14 +115,14 @@ class VllmBackend:
         if budget is None:
             budget = card.max_pixels if card is not None else _DEFAULT_MAX_PIXELS
         settings = _settings(reader, chosen, kind, budget, on_cpu=on_cpu)
-        llm = _opened(source, settings, needs, adapter)
+        llm = _opened(str(folder), settings, needs, adapter)
         lora = None
         if adapter is not None:
             from vllm.lora.request import LoRARequest
 
             lora = LoRARequest("adapter", 1, str(adapter))
         titled = reader.card if adapter is None else own_card
-        name = f"{titled.name} {titled.version}" if titled is not None else str(adapter or source)
+        name = f"{titled.name} {titled.version}" if titled is not None else called
         return cls(llm, reader, name=name, card=card, max_pixels=budget, lora=lora)
 
     @property

@@ -136,6 +136,7 @@ def bomb() -> str:
 
 
 USER = {"role": "user", "content": "Hello"}
+SYSTEM = {"role": "system", "content": "Be brief."}
 BEGUN = {"role": "assistant", "content": "It is"}
 TEXT_FIRST = {"role": "user", "content": [{"type": "text", "text": "a"}, shows(png()[1])["content"][0]]}
 
@@ -151,14 +152,17 @@ TEXT_FIRST = {"role": "user", "content": [{"type": "text", "text": "a"}, shows(p
         ([USER], {"max_tokens": 10**9}, "max_tokens: Input should be less than or equal to 4096"),
         ([USER], {"candidates": [" a"], "stream": True}, "candidates are scored at once"),
         ([], {}, "messages: List should have at least 1 item"),
-        ([{"role": "system", "content": "x"}, USER], {}, "role: Input should be 'user' or 'assistant'"),
+        ([{"role": "tool", "content": "x"}, USER], {}, "role: Input should be 'system', 'user' or 'assistant'"),
+        ([USER, SYSTEM], {}, "messages alternate between user and assistant"),
+        ([SYSTEM, SYSTEM, USER], {}, "messages alternate between user and assistant"),
+        ([SYSTEM], {}, "a system message alone is no conversation"),
         ([USER, USER], {}, "messages alternate between user and assistant"),
         ([BEGUN], {}, "messages alternate between user and assistant"),
         ([USER, BEGUN], {"continue_final_message": False}, "continue_final_message belongs to a last message"),
         ([USER], {"continue_final_message": True}, "continue_final_message belongs to a last message"),
         ([USER, BEGUN], {"add_generation_prompt": True}, "add_generation_prompt must be true after the user's"),
-        ([TEXT_FIRST], {}, "pictures stand in the first message, before its words"),
-        ([USER, BEGUN, shows(png()[1])], {}, "pictures stand in the first message, before its words"),
+        ([TEXT_FIRST], {}, "pictures stand in the first message of the user, before its words"),
+        ([USER, BEGUN, shows(png()[1])], {}, "pictures stand in the first message of the user, before its words"),
         ([shows(*[png()[1]] * 17)], {}, "more than 16 pictures"),
         ([shows("http://127.0.0.1/x.png")], {}, "String should match pattern '^data:image/'"),
         ([shows("file:///etc/passwd")], {}, "String should match pattern '^data:image/'"),
@@ -174,6 +178,17 @@ def test_what_cannot_be_answered_exactly_is_refused(
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert said in error["message"] and error["type"] == "invalid_request_error"
+
+
+def test_a_system_message_comes_before_the_conversation_and_its_pictures(client: httpx.Client) -> None:
+    pixels, uri = png()
+    answer = ask(client, SYSTEM, shows(uri), candidates=[" good", " bad"])
+    picture = load_image(pixels)
+    (expected,) = FakeBackend().continuation_logprobs(
+        [Conversation((picture,), (Turn("system", "Be brief."), Turn("user", shows(uri)["content"][-1]["text"])))],
+        [" good", " bad"],
+    )
+    assert answer.json()["candidate_logprobs"] == pytest.approx(list(expected))
 
 
 def test_a_model_that_is_not_here(client: httpx.Client) -> None:
