@@ -185,8 +185,8 @@ def check_length(client: JsonClient, answer: Any, length: int | None) -> None:
     found = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     if length is not None and found is not None and found != length:
         raise BackendError(
-            f"{client.url}: reads the pictures as {found} tokens where the model is meant to read {length}; start it "
-            "as `python -m mllm_iqa.serve.vllm_server MODEL` does, which says how pictures are prepared"
+            f"{client.url}: reads a conversation as {found} tokens where it has {length}, so it prepares pictures "
+            "otherwise; start it with `python -m mllm_iqa.serve.vllm_server MODEL`, or with the arguments it prints"
         )
 
 

@@ -288,6 +288,27 @@ def test_a_vllm_that_does_not_know_chosen_tokens_is_refused(serve_app: Serve) ->
         client.continuation_logprobs(conversations()[:1], ["a", "b"])
 
 
+def test_a_vllm_that_resizes_pictures_is_refused(serve_app: Serve) -> None:
+    app = listing({"id": "nano", "owned_by": "vllm"})
+
+    @app.post("/tokenize")
+    async def tokenize(request: Request) -> dict[str, Sequence[int]]:
+        return {"tokens": [ord(c) for c in (await request.json())["prompt"]]}
+
+    @app.post("/v1/chat/completions")
+    def complete() -> Any:
+        return {"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 7}}
+
+    client = OpenAIBackend.connect(serve_app(app) + "/v1")
+    for call in (
+        lambda asked: client.continuation_logprobs([asked], ["a", "b"]),
+        lambda asked: client.continuation_logprobs([asked], ["ab", "cd"]),
+        lambda asked: client.generate([asked], max_new_tokens=2),
+    ):
+        with pytest.raises(BackendError, match=r"reads a conversation as 7 tokens where it has \d\d"):
+            call(conversations()[0])
+
+
 @pytest.mark.parametrize("number", ["NaN", "1.5", "-9999.0", '"x"', "null", "true"])
 def test_what_is_no_log_prob_is_not_taken_for_one(serve_app: Serve, number: str) -> None:
     app = listing({"id": "odd", "mllm_iqa": ABOUT})

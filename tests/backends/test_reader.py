@@ -28,6 +28,8 @@ def test_text_and_tokens_are_the_engines(tiny_checkpoint: Path) -> None:
         text = reader.text_of(conversation)
         assert text == backend.text_of(conversation)
         assert reader.token_ids(text) == backend.token_ids(text)
+        expanded = backend.inputs_of(text, conversation.pictures)["input_ids"]
+        assert reader.prompt_length(conversation) == expanded.shape[1]
     assert reader.card == backend.card
     assert reader.end_ids == {backend.tokenizer.eos_token_id}
     np.testing.assert_array_equal(reader.pixels_of(picture), pad_to_multiple(picture.pixels, 32))
