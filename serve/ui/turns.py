@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from mllm_iqa.backends.base import Backend, Conversation
+
+_MOMENT = 0.3  # seconds; about what one turn of a comparison takes on two cores
 
 
 class FairLock:
@@ -29,6 +32,11 @@ class FairLock:
             yield
         finally:
             self._release()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether someone waits for it."""
+        return bool(self._waiting)
 
     def _acquire(self) -> None:
         with self._guard:
@@ -54,7 +62,7 @@ class TakingTurns:
     for all. Results are those of the backend, which do not depend on what is asked in the same call.
     """
 
-    def __init__(self, backend: Backend, *, conversations: int = 4) -> None:
+    def __init__(self, backend: Backend, *, conversations: int = 2) -> None:
         """Wrap a backend that must not be called by two threads at once, or gains nothing from it.
 
         Args:
@@ -100,15 +108,21 @@ class TakingTurns:
         return texts
 
     def stream(self, conversation: Conversation, *, max_new_tokens: int) -> Iterator[str]:
-        """See `Backend`; the turn ends with every piece."""
+        """See `Backend`. A turn is one piece, or those of a moment where others wait, given out after the turn."""
         with self._lock.turn():
             pieces = iter(self._backend.stream(conversation, max_new_tokens=max_new_tokens))
-        while True:
+        said: str | None = ""
+        while said is not None:
             with self._lock.turn():
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
+                said = next(pieces, None)
+                end = time.monotonic() + _MOMENT
+                while said is not None and self._lock.wanted and time.monotonic() < end:
+                    further = next(pieces, None)
+                    if further is None:
+                        break
+                    said += further
+            if said is not None:
+                yield said
 
     def _parts(self, conversations: Sequence[Conversation]) -> Iterator[Sequence[Conversation]]:
         for start in range(0, len(conversations), self._size):

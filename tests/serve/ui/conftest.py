@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -117,12 +118,13 @@ def make_ranking() -> Ranking:
 
 
 def in_a_loop(make: Callable[[], Any]) -> Any:
-    """Call `make` inside an event loop. Outside of one, Gradio opens loops that it never closes."""
+    """Call `make` inside an event loop, in a thread without one. Outside, Gradio opens loops that it never closes."""
 
     async def call() -> Any:
         return make()
 
-    return asyncio.run(call())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(lambda: asyncio.run(call())).result()
 
 
 @pytest.fixture(scope="session")
@@ -155,8 +157,9 @@ def served(upload_folder: Path) -> Iterator[Any]:
         time.sleep(0.1)
     assert server.started, "the page did not come up within two minutes"
     yield f"http://127.0.0.1:{port}", page
-    server.should_exit = True
-    thread.join(timeout=20)
+    server.should_exit = server.force_exit = True  # the browser's open streams would be waited for
+    thread.join(timeout=60)
+    assert not thread.is_alive(), "the page did not go down within a minute"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_a_short_request_passes_through_a_long_one() -> None:
     backend = OneAtATime()
     assistant = Assistant(TakingTurns(backend))
     pictures = [load_image(jpeg(seed=i)) for i in range(6)]
-    long = threading.Thread(target=lambda: assistant.rank(pictures), name="long")  # 15 pairs, 2 orders: 8 turns
+    long = threading.Thread(target=lambda: assistant.rank(pictures), name="long")  # 15 pairs, 2 orders: 15 turns
     long.start()
     while not backend.visits:
         time.sleep(0.001)
@@ -97,8 +98,20 @@ def test_results_are_those_of_the_backend() -> None:
     assert list(turning.score_many(pictures)) == list(plain.score_many(pictures))
     question = [{"role": "user", "content": "Why?"}]
     assert list(turning.chat(pictures, question)) == list(plain.chat(pictures, question))
+    assert "".join(_two_at_once(turning, pictures, question)) == 2 * "".join(plain.chat(pictures, question))
     assert TakingTurns(FakeBackend()).continuation_logprobs([], ["a", "b"]).shape == (0, 2)
     assert turning.backend.name == "FAKE"
+
+
+def _two_at_once(assistant: Assistant, pictures: Sequence[Any], question: list[dict[str, str]]) -> list[str]:
+    """The words of two answers given at the same time, one after the other."""
+    said: list[list[str]] = [[], []]
+    threads = [threading.Thread(target=lambda out=out: out.extend(assistant.chat(pictures, question))) for out in said]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return ["".join(pieces) for pieces in said]
 
 
 def test_models_are_loaded_once_and_the_oldest_dropped() -> None:
