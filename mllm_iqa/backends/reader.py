@@ -37,7 +37,7 @@ class CheckpointReader:
         self.is_qwen = config.model_type in GRID_FAMILIES
         self._template = processor if getattr(processor, "chat_template", None) else tokenizer
         self._ends = _end_ids(source, tokenizer)
-        self._multiple = processor.patch_size * processor.merge_size if self.is_qwen else 1
+        self._multiple: int = processor.patch_size * processor.merge_size if self.is_qwen else 1
 
     @classmethod
     def load(cls, source: str, *, check: bool = True) -> CheckpointReader:
@@ -98,9 +98,9 @@ class CheckpointReader:
         """Tokens of a conversation, pictures included; None where the family's processor decides on theirs."""
         if not self.is_qwen:
             return None
-        blocks = [self.pixels_of(p).shape[0] * self.pixels_of(p).shape[1] for p in conversation.pictures]
-        text: int = len(self.token_ids(self.text_of(conversation)))
-        return text + int(sum(n // self._multiple**2 - 1 for n in blocks))
+        sides = [picture.pixels.shape[:2] for picture in conversation.pictures]
+        tokens = sum(int(-(-h // self._multiple) * -(-w // self._multiple)) - 1 for h, w in sides)
+        return len(self.token_ids(self.text_of(conversation))) + tokens
 
     def words_ids(self, words: str) -> Sequence[int]:
         """Tokens of words inside an answer."""
