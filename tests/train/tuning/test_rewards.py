@@ -169,7 +169,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory, tiny_models: Callable[[str],
         "method": "full",
         "parts": ["language"],
         "weights": {"text": 1.0, "level": 0.0},
-        "optimization": {"steps": 60, "batch_size": 1, "learning_rate": 1e-2, "precision": "fp32"},
+        "optimization": {"steps": 60, "batch_size": 1, "learning_rate": 3e-3, "precision": "fp32"},
         "licence": "none",
     }
     return tune(TuneRecipe.model_validate(plan), "judge.yaml")
