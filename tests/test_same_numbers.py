@@ -1,25 +1,30 @@
 """The same twenty pictures through every engine: the same scores, winners and words.
 
-transformers against vLLM in process, and against vLLM's own server on loopback through the OpenAI-compatible engine.
-To add an engine (REST): a fixture that gives an `Assistant` on it, and its name in ENGINES.
+transformers against vLLM in process, against vLLM's own server on loopback through the OpenAI-compatible engine, and
+against our own service: through that engine too, and through REST.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+import httpx
 import numpy as np
 import pytest
 from mllm_iqa.data_build.distortions import apply
+from PIL import Image
 
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.backends.base import Conversation
@@ -29,10 +34,10 @@ from mllm_iqa.levels import LEVELS
 from mllm_iqa.types import Comparison, Score
 
 # Packages of others warn as they are imported; ours may not.
-pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("default"), pytest.mark.filterwarnings("error:::mllm_iqa")]
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.filterwarnings("error:::mllm_iqa")]
 
 EXAMPLES = Path(__file__).parents[1] / "mllm_iqa" / "examples"
-ENGINES = ("vllm", "vllm_server")
+ENGINES = (*(pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm", "vllm_server")), "service")
 QUESTION, PREFIX = "How would you rate the quality of this image?", "The quality of the image is"
 
 
@@ -93,28 +98,28 @@ def vllm() -> Iterator[Assistant]:
     backend.close()  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module")
-def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
-    """vLLM's own server as a process on loopback."""
+@contextmanager
+def serving(log: Path, alive: str, *command: str) -> Iterator[str]:
+    """A server as a process on loopback; gives its address once `alive` answers there."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mllm_iqa.serve.vllm_server", "nano", "--port", str(port)]
-    log = tmp_path_factory.mktemp("vllm") / "log"
     environment = os.environ | {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_CPU_KVCACHE_SPACE": "1"}
     direct = build_opener(ProxyHandler({}))
+    address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
-        server = subprocess.Popen([*command, "--max-num-seqs", "8"], stdout=output, stderr=output, env=environment)
+        run = [sys.executable, "-m", *command, "--port", str(port)]
+        server = subprocess.Popen(run, stdout=output, stderr=output, env=environment)
     try:
         deadline = time.monotonic() + 900
         while True:
             assert server.poll() is None and time.monotonic() < deadline, log.read_text("utf8", "replace")[-3000:]
             try:
-                direct.open(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                direct.open(address + alive, timeout=5).close()
                 break
             except (URLError, OSError):
                 time.sleep(0.5)
-        yield Assistant.load(f"http://127.0.0.1:{port}/v1")
+        yield address
     finally:
         server.terminate()
         try:
@@ -122,6 +127,27 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+@pytest.fixture(scope="module")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Assistant]:
+    """vLLM's own server."""
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    with serving(log, "/health", "mllm_iqa.serve.vllm_server", "nano", "--max-num-seqs", "8") as address:
+        yield Assistant.load(f"{address}/v1")
+
+
+@pytest.fixture(scope="module")
+def service_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Our own service."""
+    with serving(tmp_path_factory.mktemp("service") / "log", "/readyz", "mllm_iqa", "serve", "--no-ui") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def service(service_address: str) -> Assistant:
+    """Its OpenAI-compatible endpoints."""
+    return Assistant.load(f"{service_address}/v1")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -139,6 +165,36 @@ def test_every_engine_judges_alike(engine: str, expected: Judged, request: pytes
     for one_c, other_c in zip(found.comparisons, expected.comparisons, strict=True):
         assert one_c.probabilities == pytest.approx(other_c.probabilities, abs=1e-4)
     assert found.chat == expected.chat != ""
+
+
+def test_rest_judges_alike(service_address: str, expected: Judged) -> None:
+    shown = pictures()
+    files = [(picture.info.name, as_png(picture), "image/png") for picture in shown]
+    with httpx.Client(base_url=service_address, trust_env=False, timeout=300) as client:
+
+        def ask(path: str, files: list[tuple[str, Any]], **fields: str) -> Any:
+            answer = client.post(path, files=files, data=fields)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        many = ask("/v1/score", [("image", file) for file in files], explain="true")
+        assert (many["n_scored"], many["n_total"]) == (20, 20)
+        for row, other in zip(many["results"], expected.scores, strict=True):
+            assert row["image"]["name"] == other.image.name
+            assert row["mos"] == pytest.approx(other.mos, abs=1e-4)
+            assert row["explanation"] == other.explanation
+        for n, other_c in enumerate(expected.comparisons):
+            row = ask("/v1/compare", [("a", files[n]), ("b", files[n + 10])], explain="false")
+            assert (row["winner"], row["a"]["name"]) == (other_c.winner, other_c.a.name)
+            assert row["probabilities"] == pytest.approx(other_c.probabilities, abs=1e-4)
+        said = ask("/v1/chat", [("image", files[5])], messages="What is wrong with this image?", stream="false")
+        assert said["answer"] == expected.chat
+
+
+def as_png(picture: Picture) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture.pixels).save(file, "png")
+    return file.getvalue()
 
 
 def test_the_twenty_pictures_differ(expected: Judged) -> None:
