@@ -303,7 +303,6 @@ def _settings(
         "limit_mm_per_prompt": {"image": options.max_images, "video": 0},
         "enable_prefix_caching": True,
         "generation_config": "vllm",  # greedy and nothing else, whatever the checkpoint recommends for sampling
-        "trust_remote_code": False,
         **{name: value for name, value in wished.items() if value is not None},
     }
 
@@ -326,7 +325,7 @@ def _opened(source: str, settings: dict[str, Any], needs: AdapterNeeds | None, a
         renamed = renamed_for_vllm(source)
         place = source if renamed is None else stack.enter_context(renamed)
         try:
-            llm = LLM(model=place, **settings)
+            llm = LLM(model=place, trust_remote_code=False, **settings)
         except (ValueError, RuntimeError, OSError, KeyError, NotImplementedError, AssertionError) as error:
             raise CheckpointError(f"{source}: vLLM cannot load it: {_reason(error)}") from error
     if needs is not None and needs.touches_tower:

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 
-import mllm_iqa  # noqa: F401 (declares torchvision's operators when torchvision is imported)
+import_module("mllm_iqa")  # declares torchvision's operators when torchvision is imported; a script has no relatives
 
 _here = os.path.dirname(os.path.abspath(__file__))
 _elsewhere = [folder for folder in sys.path if os.path.abspath(folder) != _here]
