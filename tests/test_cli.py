@@ -291,7 +291,7 @@ def test_an_error_of_several_lines_is_printed_as_one(
 ) -> None:
     from mllm_iqa.assistant import Assistant
 
-    def refuse(model, *, device):  # type: ignore[no-untyped-def]
+    def refuse(model, **options):  # type: ignore[no-untyped-def]
         raise CheckpointError("first\n  second\x1b[0m\n")
 
     monkeypatch.setattr(Assistant, "load", refuse)
