@@ -13,7 +13,6 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import ConfigError
 from mllm_iqa.registry import resolve
 
-from .cpu_dropout import use_cpu_dropout
 from .recipe import Optimization, TuneRecipe
 from .what_learns import train_only, whole_modules, with_lora
 
@@ -88,7 +87,7 @@ def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
     wrapped = with_lora(model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
-    return use_cpu_dropout(wrapped)
+    return wrapped
 
 
 def trainer_settings(optimization: Optimization) -> dict[str, Any]:
