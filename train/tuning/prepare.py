@@ -86,8 +86,7 @@ def prepare(backend: HuggingFaceBackend, recipe: TuneRecipe) -> Any:
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = recipe.lora
-    wrapped = with_lora(model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
-    return wrapped
+    return with_lora(model, lora.targets, whole=lora.full, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
 
 
 def trainer_settings(optimization: Optimization) -> dict[str, Any]:
