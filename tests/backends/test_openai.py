@@ -97,14 +97,23 @@ def test_nothing_gives_nothing(ours: str) -> None:
     assert client.generate([], max_new_tokens=3) == []
 
 
+def about(value: Any) -> Any:
+    """A result whose numbers may differ by 1e-4: requests come one by one there, and in one pass here."""
+    if isinstance(value, dict):
+        return {key: about(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(about(item) for item in value)
+    return pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
+
+
 def test_an_assistant_on_our_server_judges_as_nano_does(serve_app: Serve) -> None:
     nano = Assistant.load("nano", device="cpu")
     app = FastAPI()
     app.include_router(router(nano.backend, model_name="nano"))
     remote = Assistant.load(serve_app(app) + "/v1#nano")
     coffee, blurred = EXAMPLES / "coffee.jpg", EXAMPLES / "coffee_out_of_focus.jpg"
-    assert remote.score(blurred).to_dict() == nano.score(blurred).to_dict()
-    assert remote.compare(coffee, blurred).to_dict() == nano.compare(coffee, blurred).to_dict()
+    assert remote.score(blurred).to_dict() == about(nano.score(blurred).to_dict())
+    assert remote.compare(coffee, blurred).to_dict() == about(nano.compare(coffee, blurred).to_dict())
     asked = [{"role": "user", "content": "What is wrong with this image?"}]
     assert "".join(remote.chat([blurred], asked)) == "".join(nano.chat([blurred], asked))
 
