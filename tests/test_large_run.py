@@ -213,7 +213,7 @@ def started(folder: Path, name: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_kills_at_several_points_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixmaps(tmp_path / "photos", 3000)
+    pixmaps(tmp_path / "photos", 8000)  # many: a busy machine may be seconds late with its signal
     monkeypatch.chdir(tmp_path)
     for signal_sent, after in ((signal.SIGKILL, 1), (signal.SIGINT, 6), (signal.SIGKILL, 12)):
         process = started(tmp_path, "run")
@@ -230,14 +230,14 @@ def test_kills_at_several_points_lose_nothing(tmp_path: Path, monkeypatch: pytes
         else:
             assert process.returncode == -signal.SIGKILL
         there = sorted((tmp_path / "run").glob("part-*"))
-        assert after < len(there) < 30
+        assert after < len(there) < 80
         # a prefix that can be read
         assert [row["name"] for row in rows(tmp_path / "run")] == [
             f"photos/{n:05}.ppm" for n in range(100 * len(there))
         ]
     counted = Counted(monkeypatch)
     assert main(["score", "photos", "--run", "run", "--rows-per-part", "100", *FLAGS]) == 0
-    assert 0 < counted.pictures < 1800  # 1,300 were in parts
+    assert 0 < counted.pictures < 6800  # 1,300 were in parts
     assert main(["score", "photos", "--run", "fresh", "--rows-per-part", "100", *FLAGS]) == 0
     assert parts("run") == parts("fresh")
     assert sorted(os.listdir("run")) == sorted(os.listdir("fresh"))
