@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import mllm_iqa  # noqa: F401 (before a test module imports peft or transformers: see mllm_iqa.torchvision_operators)
+
 if TYPE_CHECKING:
     from mllm_iqa.checkpoints import Card
 
