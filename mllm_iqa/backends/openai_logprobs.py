@@ -107,12 +107,8 @@ def vllm_row(
 
 def _whole(client: JsonClient, body: Mapping[str, Any], before: str, word: str, path: Ids, length: int | None) -> float:
     """The log-prob of a candidate of several tokens, which is put into the answer's beginning and read there."""
-    messages = list(body["messages"])
-    if messages[-1]["role"] == "assistant":
-        messages.pop()
-    messages.append({"role": "assistant", "content": before + word})
-    more = {"add_generation_prompt": False, "continue_final_message": True, "max_tokens": 1, "prompt_logprobs": 0}
-    answer = client.post("/chat/completions", {**body, "messages": messages, **more})
+    asked = {**_extended(body, before, word), "max_tokens": 1, "prompt_logprobs": 0}
+    answer = client.post("/chat/completions", asked)
     check_length(client, answer, None if length is None else length + len(path))
     read = answer.get("prompt_logprobs") if isinstance(answer, dict) else None
     if not isinstance(read, list) or len(read) <= len(path):
