@@ -29,6 +29,8 @@ OPTIONAL = {
     "cv2": "data",
     "fastapi": "serve",
     "gradio": "ui",
+    "jinja2": "eval",
+    "matplotlib": "eval",
     "open_clip": "compose",
     "openpyxl": "data",
     "peft": "train",

@@ -20,7 +20,8 @@ def kl_divergence(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """KL(truth || predicted) in nats per row, >= 0, inf where the prediction rules out what people said.
 
     Args:
-        truth, predicted: shape (N, 5), aligned with `LEVELS`, rows summing to 1.
+        truth: shape (N, 5), aligned with `LEVELS`, rows summing to 1.
+        predicted: the same.
 
     Returns:
         Shape (N,).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,9 +26,11 @@ def srcc_in_ranges(
     """SRCC in adjacent ranges of the true score.
 
     Args:
-        predicted, truth: shape (N,).
+        predicted: shape (N,).
+        truth: shape (N,).
         width: of a range, in MOS units, > 0.
-        low, high: ends of the scale.
+        low: end of the scale.
+        high: other end of the scale.
 
     Returns:
         Every range, empty ones too; NaN with fewer than 3 items or constant ones.
@@ -36,11 +39,9 @@ def srcc_in_ranges(
         raise ValueError(f"the width of a range must be positive, got {width}")
     edges = np.linspace(low, high, max(1, round((high - low) / width)) + 1)
     found = []
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         inside = (truth >= left) & ((truth <= right) if right == edges[-1] else (truth < right))
-        found.append(
-            RangeSrcc(float(left), float(right), srcc(predicted[inside], truth[inside]), int(inside.sum()))
-        )
+        found.append(RangeSrcc(float(left), float(right), srcc(predicted[inside], truth[inside]), int(inside.sum())))
     return tuple(found)
 
 

@@ -35,7 +35,13 @@ def reliability_bins(stated: Sequence[float], right: Sequence[bool], *, bins: in
         raise ValueError(f"stated probabilities must lie in [0, 1], got {p.min()} to {p.max()}")
     place = np.minimum((p * bins).astype(int), bins - 1)
     return tuple(
-        Bin(i / bins, (i + 1) / bins, int((place == i).sum()), float(p[place == i].mean()), float(hit[place == i].mean()))
+        Bin(
+            i / bins,
+            (i + 1) / bins,
+            int((place == i).sum()),
+            float(p[place == i].mean()),
+            float(hit[place == i].mean()),
+        )
         for i in range(bins)
         if (place == i).any()
     )

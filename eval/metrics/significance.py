@@ -53,7 +53,8 @@ def paired_difference(
     """Difference of a statistic between two models, its interval and p-value.
 
     Args:
-        first, second: shape (N,), answers of the models to the same items in the same order.
+        first: shape (N,), answers of one model.
+        second: shape (N,), answers of the other to the same items in the same order.
         groups: what must be drawn together, one label per item.
         statistic: of one model's answers over the given indices.
         total: items asked for.
