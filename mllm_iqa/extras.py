@@ -10,6 +10,8 @@ EXTRA_OF: dict[str, str] = {
     "cv2": "data",
     "fastapi": "serve",
     "gradio": "ui",
+    "jinja2": "eval",
+    "matplotlib": "eval",
     "open_clip": "compose",
     "openpyxl": "data",
     "peft": "train",
