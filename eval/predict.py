@@ -75,6 +75,7 @@ def header_of(
         "spec": task.spec.model_dump(mode="json"),
         "model": models.assistant.backend.name,
         "weights": {} if card is None else card.sha256,
+        "training_data": [] if card is None else list(card.training_data),
         "max_pixels": models.assistant.max_pixels,
         "judge": None if judge is None else judge.backend.name,
         "items": len(items),

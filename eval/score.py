@@ -9,6 +9,7 @@ from typing import Any
 from mllm_iqa.errors import DataError
 from mllm_iqa.output_file import replaced_at_end
 
+from .leakage import trained_on
 from .parts import task_of
 from .predictions import Predictions, read_predictions
 from .results import plain
@@ -37,6 +38,7 @@ def score(predictions: Predictions) -> dict[str, Any]:
         "n_total": len(predictions.rows),
         "predictions": {"file": predictions.path.name, "sha256": predictions.sha256},
         "items_sha256": header["items_sha256"],
+        "trained_on": trained_on(predictions.rows, header["training_data"]),
         "package": header["package"],
         "sections": [section.to_dict() for section in task.sections(predictions.rows)],
     }

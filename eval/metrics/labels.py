@@ -16,7 +16,7 @@ def partial_credit(predicted: AbstractSet[str], truth: AbstractSet[str]) -> floa
 
 def ordinal_errors(predicted: Sequence[int], truth: Sequence[int]) -> np.ndarray:
     """Predicted minus true step of each item, int, shape (N,)."""
-    return np.asarray(predicted, dtype=int) - np.asarray(truth, dtype=int)
+    return np.asarray(np.asarray(predicted, dtype=int) - np.asarray(truth, dtype=int))
 
 
 def confusion(predicted: Sequence[str], truth: Sequence[str], labels: Sequence[str]) -> np.ndarray:

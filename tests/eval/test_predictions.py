@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mllm_iqa.eval.items import Item, digest
+from mllm_iqa.eval.leakage import trained_on
 from mllm_iqa.eval.parts import load_tasks
 from mllm_iqa.eval.predict import predict
 from mllm_iqa.eval.predictions import read_predictions
@@ -125,3 +126,10 @@ def test_ids_must_be_unique() -> None:
         digest([Item("x", (), "g", {}), Item("x", (), "g", {})])
     with pytest.raises(DataError, match="nothing that this task asks"):
         digest([])
+
+
+def test_training_on_the_test_set_is_told_by_name() -> None:
+    rows = [{"tags": {"dataset": "koniq10k"}, "group": "koniq10k/1"}, {"tags": {}, "group": "biq2021/ss01-3"}]
+    assert trained_on(rows, ["BIQ2021 (research use)", "BSDS500"]) == ["biq2021"]
+    assert trained_on(rows, ["KonIQ-10k"]) == ["koniq10k"]
+    assert trained_on(rows, []) == []
