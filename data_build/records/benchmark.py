@@ -21,7 +21,7 @@ from .schema import Record
 
 MEASURED = frozenset(
     {"rate", "choice", "distortion", "distortion_one", "distortion_two", "severity", "compare", "compare_reference"}
-    | {"rank", "where", "assess"}
+    | {"rank", "where", "assess", "steps"}
 )
 """Tasks of records that `mllm-iqa eval` measures."""
 

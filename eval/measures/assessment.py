@@ -34,14 +34,15 @@ def correlation(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
     tables, charts = breakdowns(rows, _srcc_of, "SRCC")
     ranges = _by_range(x, y)
     order = np.argsort(np.abs(_residuals(x, y, four)))
+    label = str(options.get("truth", "human MOS"))
     return Section(
         "correlation",
-        "Agreement with human scores",
+        f"Agreement with {label}",
         figures=tuple(figures),
         tables=(*tables, ranges),
-        charts=(_scatter(known, x, y, four), *charts),
-        best=_cases(known, x, y, order[:_CASES]),
-        worst=_cases(known, x, y, order[::-1][:_CASES]),
+        charts=(_scatter(known, x, y, four, label), *charts),
+        best=_cases(known, x, y, order[:_CASES], label),
+        worst=_cases(known, x, y, order[::-1][:_CASES], label),
         note="SRCC, KRCC and raw PLCC are of the predictions as they are: a reversed predictor is negative. "
         "Fitted figures use a curve that never falls; their intervals hold the curve fixed.",
     )
@@ -85,7 +86,7 @@ def _by_range(x: np.ndarray, y: np.ndarray) -> Table:
         inside = (y >= low) & ((y < low + 1) | ((low == 4) & (y <= 5)))
         mean = float(np.mean(x[inside] - y[inside])) if inside.any() else float("nan")
         rows.append((f"{low} to {low + 1}", srcc(x[inside], y[inside]), mean, int(inside.sum())))
-    return Table("By range of the human score", ("range", "SRCC", "mean predicted - human", "n"), tuple(rows))
+    return Table("By range of the true score", ("range", "SRCC", "mean predicted - true", "n"), tuple(rows))
 
 
 def _residuals(x: np.ndarray, y: np.ndarray, fit: LogisticFit) -> np.ndarray:
@@ -96,7 +97,7 @@ def _residuals(x: np.ndarray, y: np.ndarray, fit: LogisticFit) -> np.ndarray:
     return np.asarray(y - y.mean() - (x - x.mean()) / spread) if len(x) else x
 
 
-def _scatter(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, fit: LogisticFit) -> Chart:
+def _scatter(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, fit: LogisticFit, label: str) -> Chart:
     curve: list[list[float]] = []
     if not fit.failure:
         at = np.linspace(x.min(), x.max(), _CURVE_POINTS)
@@ -109,14 +110,14 @@ def _scatter(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, fit: LogisticFit
         "fit": curve,
         "band": 2 * band,
         "x_label": "predicted",
-        "y_label": "human MOS",
+        "y_label": label,
         "legend": f"{fit.form} fit, band of two standard deviations of the residuals" if curve else "",
     }
-    return Chart("scatter", "Predicted against human scores", data)
+    return Chart("scatter", f"Predicted score against {label}", data)
 
 
-def _cases(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, places: np.ndarray) -> tuple[Case, ...]:
-    return tuple(Case(rows[int(i)]["id"], f"predicted {x[i]:.2f}, human {y[i]:.2f}") for i in places)
+def _cases(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, places: np.ndarray, label: str) -> tuple[Case, ...]:
+    return tuple(Case(rows[int(i)]["id"], f"predicted {x[i]:.2f}, {label} {y[i]:.2f}") for i in places)
 
 
 def interval(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:

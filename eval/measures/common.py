@@ -11,7 +11,6 @@ from mllm_iqa.agreement import Figure, bootstrap
 from ..results import Chart, Named, Table
 from ..task import Row
 
-_FEW = 3
 _MOST = 40
 
 
@@ -74,7 +73,8 @@ def breakdowns(
 ) -> tuple[tuple[Table, ...], tuple[Chart, ...]]:
     """The figure by every tag that divides the rows."""
     pairs = [by_tag(rows, tag, measure, title) for tag in tags_of(rows)]
-    return tuple(table for table, _ in pairs), tuple(chart for _, chart in pairs)
+    drawn = [chart for _, chart in pairs if not np.isnan(chart.data["values"]).all()]
+    return tuple(table for table, _ in pairs), tuple(drawn)
 
 
 def constant(name: str, value: float, *, n: int, total: int, note: str = "") -> Named:

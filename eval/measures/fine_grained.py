@@ -33,11 +33,13 @@ def fine_grained(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
         tables=(
             Table(
                 "SRCC inside narrow ranges",
-                ("human MOS", "SRCC", "n"),
+                ("true MOS", "SRCC", "n"),
                 tuple((label, one.srcc, one.n) for label, one in zip(labels, ranges, strict=True)),
             ),
         ),
-        charts=(
+        charts=()
+        if all(np.isnan(one.srcc) for one in ranges)
+        else (
             Chart(
                 "bars",
                 "SRCC inside narrow ranges",

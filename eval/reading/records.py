@@ -98,7 +98,10 @@ _OF_TASK: dict[str, Callable[[Mapping[str, Any]], Parts]] = {
     "rank": _ranked,
     "where": _where,
     "assess": _described,
+    "steps": _rated,
 }
+
+_ABOUT: dict[str, Callable[[Mapping[str, Any]], Parts]] = {"rated": _rated, "findings": _found}
 
 
 def _findings(answer: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -115,7 +118,8 @@ def _main(answer: Mapping[str, Any]) -> str:
 def read_records(source: Path, options: Mapping[str, Any]) -> list[Item]:
     """The records of some tasks in one language.
 
-    Options: `tasks` (those of the records to take), `language` ("en").
+    Options: `tasks` (those of the records to take), `language` ("en"), `about` (what is asked of all of them, a key of
+    `_ABOUT`; each task's own question without it).
 
     Raises:
         ConfigError: tasks that cannot be evaluated.
@@ -127,6 +131,9 @@ def read_records(source: Path, options: Mapping[str, Any]) -> list[Item]:
         raise ConfigError(
             f"records of {', '.join(foreign) or 'no task'} cannot be evaluated; known: {', '.join(_OF_TASK)}"
         )
+    about = options.get("about")
+    if about is not None and about not in _ABOUT:
+        raise ConfigError(f"records cannot be asked about {about!r}; known: {', '.join(_ABOUT)}")
     rows = read_rows(source)
     if not {"id", "task", "language", "images", "answer"} <= set(rows[0]):
         raise DataError(f"{source}: holds no instruction records; `mllm-iqa data benchmark` writes them")
@@ -134,7 +141,7 @@ def read_records(source: Path, options: Mapping[str, Any]) -> list[Item]:
     items = []
     for row in rows:
         if row["task"] in tasks and row["language"] == language:
-            truth, ask, tags = _OF_TASK[row["task"]](row)
+            truth, ask, tags = (_OF_TASK[row["task"]] if about is None else _ABOUT[about])(row)
             shown = tuple(picture(image, source, f"record {row['id']}") for image in row["images"])
             group = row["groups"][0] or row["id"]
             items.append(Item(row["id"], shown, group, truth, ask, {"record": row["task"], **tags}))
