@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from mllm_iqa.agreement import plcc, srcc
 from mllm_iqa.errors import DataError
 
+from .measures.comparisons import LABEL_OF
 from .metrics.labels import partial_credit
 from .metrics.pairs import rank_agreement, two_afc
 from .metrics.regions import box_mask, mask_iou
@@ -25,6 +26,8 @@ PerItem = Callable[[Row], float]
 
 
 def _family_credit(row: Row) -> float:
+    if row["truth"].get("findings") is None:  # nobody knows what is wrong with it
+        return float("nan")
     said = {finding["family"] for finding in row["answer"]["distortions"]}
     return partial_credit(said, {finding["family"] for finding in row["truth"]["findings"]})
 
@@ -42,9 +45,7 @@ PER_ITEM: dict[str, dict[str, PerItem]] = {
     },
     "comparisons": {"2AFC, ties count half": lambda r: two_afc(r["answer"]["winner"], r["truth"]["prefers_first"])},
     "imperfect": {
-        "three-way accuracy": lambda r: float(
-            {"a": "better", "tie": "similar", "b": "worse"}[r["answer"]["winner"]] == r["truth"]["label"]
-        )
+        "three-way accuracy": lambda r: float(LABEL_OF[r["answer"]["winner"]] == r["truth"]["label"]),
     },
     "rankings": {"Kendall's tau per set": lambda r: rank_agreement(r["answer"]["strengths"], r["truth"]["mos_each"])},
     "localisation": {

@@ -92,13 +92,14 @@ def _with_gap(row: Row) -> Row:
     return {**row, "tags": tags}
 
 
-_LABEL_OF = {"a": "better", "tie": "similar", "b": "worse"}
+LABEL_OF = {"a": "better", "tie": "similar", "b": "worse"}
+"""What the winner of picture (a) against reference (b) says of the picture."""
 
 
 def imperfect(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
     """Better than, similar to or worse than its own reference."""
     known, total = scored(rows), len(rows)
-    said = [_LABEL_OF[_winner(row)] for row in known]
+    said = [LABEL_OF[_winner(row)] for row in known]
     true = [row["truth"]["label"] for row in known]
     decided = [row for row in rows if row["truth"]["label"] != "similar"]
     judged = scored(decided)
@@ -110,7 +111,7 @@ def imperfect(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
     found = [float(_winner(row) == "a") for row in scored(beaten)]
 
     def accuracy(some: Sequence[Row]) -> Figure:
-        right = [float(_LABEL_OF[_winner(row)] == row["truth"]["label"]) for row in scored(some)]
+        right = [float(LABEL_OF[_winner(row)] == row["truth"]["label"]) for row in scored(some)]
         return mean_figure(right, scored(some), total=len(some))
 
     tables, charts = breakdowns(rows, accuracy, "accuracy")
