@@ -67,6 +67,7 @@ def test_every_task_has_a_file() -> None:
         "judge.v1",
         "presence.v1",
         "rate.v1",
+        *evaluation.split(),
     }
     assert set(prompt_names("zh")) <= set(prompt_names())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from mllm_iqa.answers import Unparsable
@@ -42,7 +43,7 @@ def _answer(models: Models, one: Loaded) -> dict[str, Any]:
     by_option = [[float(row[(i + r) % count]) for i in range(count)] for r, row in enumerate(probs)]
     # The closing words keep an option from being the beginning of another.
     prompt = load_prompt("choice_text.v1")
-    listed = prompt.phrase("join").join(options)
+    listed = reduce(lambda before, item: prompt.phrase("join", before=before, item=item), options)
     words = [prompt.phrase("answer", option=option) for option in options]
     in_words = Conversation.ask(one.pictures, prompt.phrase("form", question=question, options=listed))
     text = backend.continuation_logprobs([in_words], words)[0]

@@ -92,4 +92,4 @@ def _asked(backend: Backend, stimulus: str, manner: str, shown: Sequence[Picture
         return Conversation.ask(shown, question, prefix)
     plain = Conversation.ask(shown, question)
     thought = backend.generate([plain], max_new_tokens=_REASONING_TOKENS)[0].strip()
-    return plain.continued((thought + prompt.phrase("after_reasoning") if thought else "") + prefix)
+    return plain.continued(thought + prompt.phrase(f"{stimulus}/after_reasoning") if thought else prefix)

@@ -42,7 +42,8 @@ def _words_by_length(row: Row) -> int:
 
 
 def _said(row: Row) -> int | None:
-    return row["answer"].get("choice")
+    place: int | None = row["answer"].get("choice")
+    return place
 
 
 WAYS: dict[str, Callable[[Row], int | None]] = {

@@ -22,7 +22,7 @@ def severity(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
     known, total = scored(rows), len(rows)
     said = np.array([row["answer"]["severity"] for row in known], dtype=int)
     true = np.array([row["truth"]["severity"] for row in known], dtype=int)
-    errors = ordinal_errors(said, true)
+    errors = ordinal_errors(said.tolist(), true.tolist())
     expected = np.array([np.dot(row["answer"]["probabilities"], range(1, 6)) for row in known])
     stated = [max(row["answer"]["probabilities"]) for row in known]
     bins = reliability_bins(stated, (errors == 0).tolist())
