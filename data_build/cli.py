@@ -152,6 +152,7 @@ def preview(
     print(out)
 
 
+app.command()(commands.benchmark)
 app.command()(commands.export)
 app.command("import")(commands.import_json)
 app.command()(commands.leak)

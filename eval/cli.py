@@ -1,4 +1,4 @@
-"""`mllm-iqa eval`: measure a model on held-out pictures (`heldout`), and its speed and memory (`speed`)."""
+"""`mllm-iqa eval`: tasks predicted, scored and reported; held-out pictures (`heldout`), speed and memory (`speed`)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from rich.progress import Progress
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.registry import resolve
 
+from . import commands
 from .heldout import compare_figures, figures, predict, printable, record
 from .speed import measure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.callback()
-def _eval() -> None:
-    """Predict, measure and report."""
+@app.callback(invoke_without_command=True)
+def _eval(context: typer.Context) -> None:
+    """Predict, score and report. Without a command: the synthetic Q-Bench with nano, into mllm-iqa-eval/."""
+    if context.invoked_subcommand is None:
+        commands.run(commands.DEFAULT_TASK)
+
+
+for _command in (commands.tasks, commands.predict, commands.score, commands.report, commands.run, commands.compare):
+    app.command()(_command)
 
 
 @app.command()

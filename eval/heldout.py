@@ -16,10 +16,9 @@ from mllm_iqa.assistant import Assistant
 from mllm_iqa.checkpoints import Card, IntervalCard, read_card, sha256_of, write_card
 from mllm_iqa.errors import DataError
 from mllm_iqa.images import load_image
-from mllm_iqa.levels import LEVELS, SEVERITIES
-from mllm_iqa.prompt_files import effect_sentences
-from mllm_iqa.scoring import contradictions
 from mllm_iqa.taxonomy import FAMILIES
+
+from .metrics.consistency import inconsistent
 
 COVERAGE = 0.9
 
@@ -98,7 +97,7 @@ def figures(predictions: Path) -> dict[str, Any]:
         **_synthetic_figures([r for r in rows if r["set"] == "synthetic"]),
         **_photo_figures([r for r in rows if r["set"] == "photo"]),
         "explanations consistent": _share(
-            [not _inconsistent(r["result"]) for r in good], [_group(r) for r in good], len(rows)
+            [not inconsistent(r["result"]) for r in good], [_group(r) for r in good], len(rows)
         ),
     }
 
@@ -114,17 +113,6 @@ def _group(row: dict[str, Any]) -> str:
 def _share(hits: list[bool], groups: list[str], total: int) -> Figure:
     values = np.array(hits, dtype=float)
     return bootstrap(lambda i: float(values[i].mean()), groups, total=total)
-
-
-def _inconsistent(result: dict[str, Any]) -> bool:
-    """Whether the text contradicts the result: another level, a kind not found, or an effect of another strength."""
-    level = max(LEVELS, key=lambda w: result["levels"][w])
-    kinds = [f["kind"] for f in result["distortions"]]
-    # Severities stand in the sentence that states the findings.
-    wrong = [w for w in contradictions(result["explanation"], level, kinds) if w not in SEVERITIES]
-    own = effect_sentences((f["kind"], f["severity"]) for f in result["distortions"])
-    wrong += [s for s in effect_sentences(None) - own if s in result["explanation"]]
-    return bool(wrong) or level not in result["explanation"]
 
 
 def _main(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ EXTRA_OF: dict[str, str] = {
     "httpx": "remote",
     "mcp": "serve",
     "num2words": "smolvlm",
+    "jinja2": "eval",
+    "matplotlib": "eval",
     "open_clip": "compose",
     "openpyxl": "data",
     "peft": "train",

@@ -32,6 +32,8 @@ OPTIONAL = {
     "httpcore": "serve",
     "httpx": "remote",
     "mcp": "serve",
+    "jinja2": "eval",
+    "matplotlib": "eval",
     "open_clip": "compose",
     "openpyxl": "data",
     "peft": "train",

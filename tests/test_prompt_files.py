@@ -21,6 +21,7 @@ FILES = [(name, language) for language in WRITTEN_LANGUAGES for name in prompt_n
 FIELDS = {"level", "kind", "severity", "findings", "finding", "family", "appearance", "brightness", "contrast", "color"}
 FIELDS |= {"sentence", "question", "options", "option", "letter", "first", "second", "region", "box", "count", "items"}
 FIELDS |= {"number", "kinds", "severities", "effects", "before", "item"}
+FIELDS |= {"golden", "text", "mark", "good", "bad"}  # `eval.asking`
 
 
 def fields_of(text: str) -> list[str]:
@@ -57,7 +58,8 @@ def test_every_task_has_a_file() -> None:
         " distortion_choice.v1 severity.v1 where.v1 assess.v1 assess_reference.v1 rank.v1 steps.v1 choice.v1 refusal.v1"
     )
     published = {"rate_qsit.v1", "rate_visualquality.v1", "rate_qinsight.v1"}  # of other people's checkpoints
-    own = {*names.split(), "rate.v1", "rate_reference.v1", "reason.v1", *records.split()}
+    evaluation = "choice_text.v1 describe.v1 judge_description.v1 stimulus.v1"
+    own = {*names.split(), "rate.v1", "rate_reference.v1", "reason.v1", *records.split(), *evaluation.split()}
     assert set(prompt_names()) == own | published
     # What records do not use has no Chinese: off-topic questions, and what newer versions replace.
     assert set(prompt_names()) - set(prompt_names("zh")) == {
@@ -67,6 +69,7 @@ def test_every_task_has_a_file() -> None:
         "presence.v1",
         "rate.v1",
         *published,
+        *evaluation.split(),
     }
     assert set(prompt_names("zh")) <= set(prompt_names())
 

@@ -15,6 +15,7 @@ from mllm_iqa.errors import ConfigError
 from mllm_iqa.prompt_files import WRITTEN_LANGUAGES
 
 from .balance import balance, table
+from .benchmark import held_out, material_of, write_benchmark
 from .build import Pictures, RecordsPlan, build_records, shards
 from .exchange import Format
 from .leak import leaks
@@ -100,6 +101,30 @@ def import_json(
 ) -> None:
     """Read the training data of another project as records."""
     print(f"{import_records(path, out, format, images=images, split=_SPLITS[split]):,} records")
+    print(out)
+
+
+def benchmark(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    photos: Annotated[
+        list[Path] | None, typer.Option("--photos", help="Clean photograph or folder; may be given more than once.")
+    ] = None,
+    biq2021: Annotated[Path | None, typer.Option(help="Folder of BIQ2021; its held-out photographs are taken.")] = None,
+    bsds500: Annotated[Path | None, typer.Option(help="Folder of BSDS500; its held-out photographs are taken.")] = None,
+    records: Annotated[int, typer.Option(min=40, help="To draw; those that are not measured are left out.")] = 480,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+) -> None:
+    """Write the synthetic Q-Bench of `mllm-iqa eval`: from your photographs, held-out ones, or the shipped two."""
+    if (biq2021 is not None or bsds500 is not None) and photos:
+        raise ConfigError("name --photos, or --biq2021 and --bsds500, not both")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{out}: there is no folder {out.parent}")
+    material = material_of(photos or ()) if biq2021 is None and bsds500 is None else held_out(biq2021, bsds500)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        progress.add_task("making the benchmark", total=None)
+        written = write_benchmark(material, out, count=records, seed=seed)
+    print(f"{written:,} records about {len(material.clean):,} clean photographs")
     print(out)
 
 

@@ -1,0 +1,1 @@
+"""Test sets in the layouts they are published in, as items."""
