@@ -14,10 +14,12 @@ from rich.progress import Progress
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.registry import resolve
 
+from .baselines.cli import app as baselines
 from .heldout import compare_figures, figures, predict, printable, record
 from .speed import measure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(baselines, name="baselines")
 
 
 @app.callback()
