@@ -1,7 +1,7 @@
 """Which metrics run on this machine, found by trying each one on a picture, without downloading anything.
 
 Trying is slow (every library is imported, every metric measures once), so what was found is kept in the user's cache
-folder until a library changes. Each try runs in a process of its own kind: a crash of one library is one answer.
+folder until a library changes. Each try runs in another process: a crash of one library is one answer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 
@@ -83,13 +84,11 @@ def availability(
     missing = [name for name in names if again or name not in found]
     for result in _tried(missing):
         found[result.name] = result
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_at_end(place) as file:
+            file.write(json.dumps({"versions": versions(), "found": [asdict(f) for f in found.values()]}).encode())
         if on_each is not None:
             on_each(result.name)
-    if missing:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        stored = {"versions": versions(), "found": [asdict(f) for f in found.values()]}
-        with replaced_at_end(place) as file:
-            file.write(json.dumps(stored, indent=2).encode())
     return {name: found[name] for name in names}
 
 
@@ -97,20 +96,33 @@ def _tried(names: Sequence[str]) -> Iterator[Availability]:
     """Try metrics in another process; a crash or endless try is the answer for one, and the rest goes on."""
     left = list(names)
     while left:
-        arguments = [sys.executable, "-m", __spec__.name, *left]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-            try:
-                printed, _ = process.communicate(timeout=_SECONDS_EACH * len(left))
-                reason = f"its library ended the process with status {process.returncode}"
-            except subprocess.TimeoutExpired:
-                process.kill()
-                printed, _ = process.communicate()
-                reason = f"took more than {_SECONDS_EACH} s on one picture"
-        done = [Availability(**json.loads(line)) for line in printed.splitlines() if line.startswith('{"name"')]
-        yield from done
-        left = left[len(done) :]
+        for result in _one_process(left):
+            yield result
+            left.remove(result.name)
         if left:
-            yield Availability(left.pop(0), False, reason)
+            yield Availability(left.pop(0), False, f"crashed its process, or took more than {_SECONDS_EACH} s")
+
+
+def _one_process(names: Sequence[str]) -> Iterator[Availability]:
+    """What one process finds out before it ends, or is ended because a metric takes too long."""
+    # Said before anything is imported: the hub's client reads it once, and would try again and again for minutes.
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    arguments = [sys.executable, "-m", __spec__.name, *names]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        while True:
+            watchdog = Timer(_SECONDS_EACH, process.kill)
+            watchdog.start()
+            try:
+                line = process.stdout.readline()
+            finally:
+                watchdog.cancel()
+            if not line:
+                return
+            if line.startswith('{"name"'):
+                yield Availability(**json.loads(line))
 
 
 def _one_line(error: BaseException) -> str:
