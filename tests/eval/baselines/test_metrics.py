@@ -66,7 +66,7 @@ def published(shared_data: Path) -> dict[str, dict[str, float]]:
     return {r["Method"]: {k.removesuffix(".bmp"): float(v) for k, v in r.items() if k != "Method"} for r in rows}
 
 
-@pytest.mark.parametrize("name", TOLERANCE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "mad" else []) for n in TOLERANCE])
 def test_published_values(name: str, published: dict[str, dict[str, float]], shared_data: Path) -> None:
     measure, folder = load(baseline(name)), shared_data / "reference_cases"
     missed = set()
@@ -78,7 +78,7 @@ def test_published_values(name: str, published: dict[str, dict[str, float]], sha
     assert missed == MISSES.get(name, set())
 
 
-@pytest.mark.parametrize("name", [n for n in OFFLINE if BASELINES[n].full_reference])
+@pytest.mark.parametrize("name", [n for n in OFFLINE if BASELINES[n].full_reference and n != "mad"])
 def test_the_direction_is_as_stated(name: str) -> None:
     measure, clean = load(baseline(name)), scene()
     slight, strong = (measure(worse(clean, sigma), clean) for sigma in (5, 30))
