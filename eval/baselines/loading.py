@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,19 +74,14 @@ def _tensor(pixels: np.ndarray, device: str) -> torch.Tensor:
 
 
 @contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Without the deprecation warnings and progress lines of libraries we do not maintain."""
-    import contextlib
-    import io
-
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def _from_pyiqa(metric: Baseline, device: torch.device) -> _TensorMetric:
-    import logging
-
     import pyiqa
 
     logging.getLogger("pyiqa").setLevel(logging.WARNING)

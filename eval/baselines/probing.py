@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Timer
+from typing import IO, cast
 
 import numpy as np
 
@@ -107,16 +108,16 @@ def _one_process(names: Sequence[str]) -> Iterator[Availability]:
     """What one process finds out before it ends, or is ended because a metric takes too long."""
     # Said before anything is imported: the hub's client reads it once, and would try again and again for minutes.
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    arguments = [sys.executable, "-m", __spec__.name, *names]
+    arguments = [sys.executable, "-m", f"{__package__}.probing", *names]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as process:
-        assert process.stdout is not None
+        lines = cast(IO[str], process.stdout)
         while True:
             watchdog = Timer(_SECONDS_EACH, process.kill)
             watchdog.start()
             try:
-                line = process.stdout.readline()
+                line = lines.readline()
             finally:
                 watchdog.cancel()
             if not line:

@@ -59,8 +59,9 @@ def run(
 ) -> Iterator[int]:
     """Append one row per picture and judge to a JSON-lines file, going on after the pictures that are complete there.
 
-    Judges take turns on each picture, so that all of them see the machine in the same state; a judge that needs a
-    reference skips pictures without one. The time is that of the measurement alone, pixels already decoded.
+    Judges take turns on each picture, so that all of them see the machine in the same state. The time is that of the
+    measurement alone, pixels already decoded. Full-reference metrics sit out sets without any reference; in the others
+    a picture without one is an error row of theirs.
 
     Args:
         judges: distinct names.
@@ -76,11 +77,12 @@ def run(
     """
     done = _pictures_done(out, made_with)
     jobs = [(name, item) for name, items in sets.items() for item in items]
+    compared = {name for name, item in jobs if item.reference is not None}
     for judge in judges if done < len(jobs) else ():
         _warm_up(judge, jobs[done][1])
     with out.open("a", encoding="utf-8") as file:
         for number, (name, item) in enumerate(jobs[done:], start=done + 1):
-            rows = [_row(judge, name, item) for judge in judges if judge.kind != "FR" or item.reference is not None]
+            rows = [_row(judge, name, item) for judge in judges if judge.kind != "FR" or name in compared]
             file.write(json.dumps({"picture": item.key, "made_with": made_with, "rows": rows}) + "\n")
             file.flush()
             yield number

@@ -52,6 +52,17 @@ def test_pictures_without_a_reference_are_not_for_full_reference_metrics(tmp_pat
     assert [(r.set, r.judge) for r in found] == [("with", "fr"), ("with", "nr"), ("without", "nr")]
 
 
+def test_a_picture_that_lacks_a_reference_among_others_is_an_error_row(tmp_path: Path) -> None:
+    def compare(x: np.ndarray, y: np.ndarray | None) -> float:
+        if y is None:
+            raise DataError("there is none")
+        return float(x.mean())
+
+    mixed = [*items()[:4], items(references=False)[4]]
+    (result,) = results(measured(tmp_path / "p", [Judge("f", "F", "FR", 1, compare)], {"s": mixed}))
+    assert (result.n, result.total, result.first_error) == (4, 5, "there is none")
+
+
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path) -> None:
     fresh = measured(tmp_path / "fresh", [judge("nr")], {"s": items()})
     broken = tmp_path / "broken"
