@@ -12,6 +12,7 @@ import typer
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.errors import DataError
 from mllm_iqa.images import load_image
+from mllm_iqa.terminal import spinner
 
 from .robustness import markdown, measure, stored_ladders
 
@@ -35,13 +36,9 @@ def robustness(
         raise DataError(f"{ladders}: not found; `mllm-iqa data heldout` writes it")
     pixels = [load_image(path).pixels for path in pictures]
     stored = None if ladders is None else stored_ladders(pq.read_table(ladders).to_pylist())
-    report = measure(
-        Assistant.load(model, device=device),
-        pixels,
-        ladders=stored,
-        attack_pictures=attack_pictures,
-        attack_steps=attack_steps,
-    )
+    assistant = Assistant.load(model, device=device)
+    with spinner(f"scoring changed versions of {len(pixels)} pictures"):
+        report = measure(assistant, pixels, ladders=stored, attack_pictures=attack_pictures, attack_steps=attack_steps)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)

@@ -127,7 +127,10 @@ def _judges(metrics: Sequence[str], models: Sequence[str], *, device: str, downl
         if not download:
             for name, here in _available(names).items():
                 if not here.runs:
-                    raise ConfigError(f"{name} does not run here: {here.reason}; --download lets its library fetch it")
+                    raise ConfigError(
+                        f"{name} does not run here: {here.reason}; --download lets its library fetch what it needs, "
+                        f"`mllm-iqa eval baselines list {name} --again` looks anew"
+                    )
     ours = [model_judge(model, device=device) for model in models]
     return ours + [metric_judge(name, device=device, download=download) for name in names]
 

@@ -113,17 +113,22 @@ def _one_process(names: Sequence[str]) -> Iterator[Availability]:
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as process:
         lines = cast(IO[str], process.stdout)
-        while True:
-            watchdog = Timer(_SECONDS_EACH, process.kill)
-            watchdog.start()
-            try:
-                line = lines.readline()
-            finally:
-                watchdog.cancel()
-            if not line:
-                return
-            if line.startswith('{"name"'):
-                yield Availability(**json.loads(line))
+        try:
+            while line := _line_in_time(lines, process):
+                if line.startswith('{"name"'):
+                    yield Availability(**json.loads(line))
+        finally:
+            process.kill()  # whoever asked may have had enough
+
+
+def _line_in_time(lines: IO[str], process: subprocess.Popen[str]) -> str:
+    """The next line; "" at the end, which comes too when the process takes too long and is ended."""
+    watchdog = Timer(_SECONDS_EACH, process.kill)
+    watchdog.start()
+    try:
+        return lines.readline()
+    finally:
+        watchdog.cancel()
 
 
 def _one_line(error: BaseException) -> str:
