@@ -43,8 +43,8 @@ def attacked(
         (gradient,) = torch.autograd.grad(score(x).sum(), x)
         step = 2.5 * budget / steps * gradient.sign()
         x = torch.maximum(torch.minimum(x + step if raise_it else x - step, high), low)
-    whole = torch.round(x.detach()[0].permute(1, 2, 0) * 255).to(torch.uint8).cpu().numpy()
-    return np.asarray(whole)
+    whole: np.ndarray = torch.round(x.detach()[0].permute(1, 2, 0) * 255).to(torch.uint8).cpu().numpy()
+    return whole
 
 
 def noisy(pixels: np.ndarray, *, budget_255ths: int, seed: int = 0) -> np.ndarray:

@@ -35,7 +35,7 @@ def downloads(allowed: bool) -> Iterator[None]:
 
     kept = (urllib.request.urlopen, torch.hub.urlopen, socket.getaddrinfo, constants.HF_HUB_OFFLINE)  # type: ignore[attr-defined]
     variable = os.environ.get("HF_HUB_OFFLINE")
-    urllib.request.urlopen = torch.hub.urlopen = refuse_url  # type: ignore[assignment, attr-defined]
+    urllib.request.urlopen = torch.hub.urlopen = refuse_url  # type: ignore[attr-defined]
     socket.getaddrinfo = refuse_host
     constants.HF_HUB_OFFLINE = True
     os.environ["HF_HUB_OFFLINE"] = "1"
