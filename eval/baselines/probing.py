@@ -18,6 +18,7 @@ from threading import Timer
 from typing import IO, cast
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from mllm_iqa.output_file import replaced_at_end
 
@@ -153,9 +154,11 @@ def _try(metric: Baseline) -> Availability:
     from .loading import load
 
     rng = np.random.default_rng(0)
-    smooth = np.add.outer(np.arange(384) % 128, np.arange(512) % 192)[..., None] * np.array([0.5, 0.4, 0.6])
-    reference = np.clip(smooth + rng.normal(0, 4, (384, 512, 3)), 0, 255).astype(np.uint8)
-    picture = np.clip(reference + rng.normal(0, 12, (384, 512, 3)), 0, 255).astype(np.uint8)
+    # Smooth areas with some grain: VIF, for one, is not defined on strictly periodic pictures.
+    smooth = np.kron(rng.integers(0, 256, (12, 16, 3)), np.ones((32, 32, 1)))
+    smooth = gaussian_filter(smooth, (12, 12, 0))
+    reference = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
+    picture = np.clip(reference + rng.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
     try:
         load(metric)(picture, reference if metric.full_reference else None)
     except Exception as error:  # any library may raise anything; none of it is ours

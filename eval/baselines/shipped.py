@@ -80,7 +80,7 @@ def read_libsvm(text: str) -> SupportVectors:
     head, _, body = text.partition("\nSV\n")
     facts = dict(line.split(maxsplit=1) for line in head.splitlines() if " " in line)
     rows = body.strip().splitlines()
-    if facts.get("kernel_type") != "rbf" or int(facts.get("total_sv", -1)) != len(rows):
+    if facts.get("kernel_type") != "rbf" or int(facts.get("total_sv", -1)) != len(rows) or text[-1] != "\n":
         raise DataError(f"not a whole RBF model of libsvm: {facts.get('kernel_type')} kernel, {len(rows)} vectors")
     vectors = np.zeros((len(rows), 36), dtype=np.float32)
     coefficients = np.zeros(len(rows), dtype=np.float32)
