@@ -15,10 +15,14 @@ from mllm_iqa.assistant import Assistant
 from mllm_iqa.registry import resolve
 
 from . import commands
+from .baselines.cli import app as baselines
 from .heldout import compare_figures, figures, predict, printable, record
+from .robustness_command import robustness
 from .speed import measure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(baselines, name="baselines")
+app.command()(robustness)
 
 
 @app.callback(invoke_without_command=True)

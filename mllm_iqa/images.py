@@ -435,7 +435,7 @@ def _from_array(array: Array, notes: list[str]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(eight_bit(flat, notes)))
 
 
-def _fitted_size(width: int, height: int, max_pixels: int | None) -> tuple[int, int]:
+def fitted_size(width: int, height: int, max_pixels: int | None) -> tuple[int, int]:
     """(width, height) within the budget: the largest product among the roundings of the exactly proportional size."""
     if max_pixels is None or width * height <= max_pixels:
         return width, height
@@ -452,7 +452,7 @@ def _fitted_size(width: int, height: int, max_pixels: int | None) -> tuple[int, 
 
 def _finished(image: Image.Image, info: ImageInfo, max_pixels: int | None) -> Picture:
     """An RGB image within the budget, as a `Picture`; `info` is completed when this changes the size."""
-    size = _fitted_size(*image.size, max_pixels)
+    size = fitted_size(*image.size, max_pixels)
     if size != image.size:
         before, after = (f"{width}x{height}" for width, height in (image.size, size))
         note = f"resized from {before} to {after} to respect the pixel budget of {max_pixels}"
@@ -464,6 +464,6 @@ def _finished(image: Image.Image, info: ImageInfo, max_pixels: int | None) -> Pi
 def _refitted(picture: Picture, name: str | None, max_pixels: int | None) -> Picture:
     info = picture.info if name is None else replace(picture.info, name=name)
     height, width = picture.pixels.shape[:2]
-    if _fitted_size(width, height, max_pixels) != (width, height):
+    if fitted_size(width, height, max_pixels) != (width, height):
         return _finished(Image.fromarray(picture.pixels), info, max_pixels)
     return picture if info is picture.info else Picture(picture.pixels, info)

@@ -1,0 +1,1 @@
+"""Classical and deep metrics of others, through maintained libraries, beside our models."""
