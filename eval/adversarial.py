@@ -50,4 +50,5 @@ def attacked(
 def noisy(pixels: np.ndarray, *, budget_255ths: int, seed: int = 0) -> np.ndarray:
     """The control: every value moved by the whole budget, up or down at random."""
     signs = np.random.default_rng(seed).integers(0, 2, pixels.shape) * 2 - 1
-    return np.clip(pixels.astype(np.int16) + budget_255ths * signs, 0, 255).astype(np.uint8)
+    moved: np.ndarray = np.clip(pixels.astype(np.int16) + budget_255ths * signs, 0, 255)
+    return moved.astype(np.uint8)
