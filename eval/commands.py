@@ -222,7 +222,7 @@ def _note(photos: Sequence[Path] | None) -> str:
         return "Made from photographs of the user, distorted by this project."
     return (
         "Made from the two undistorted example pictures of the package: this shows that everything works, not how good "
-        "a model is. Intervals over two photographs mean little. Name your own with --photos."
+        "a model is. Two photographs are too few for intervals. Name your own with --photos."
     )
 
 

@@ -52,6 +52,7 @@ ASKS: dict[str, Ask] = {
     "severity": severity.ask,
     "where": locate.ask,
     "describe": describe.ask,
+    "explanation": describe.explanation,
     "modes": modes.ask,
 }
 

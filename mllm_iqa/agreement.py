@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import pearsonr, rankdata
 
+_FEWEST_GROUPS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -24,7 +26,8 @@ class Figure:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n={self.n}/{self.total}"
+        between = "" if np.isnan(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f}{between} n={self.n}/{self.total}"
 
 
 def srcc(predicted: np.ndarray, truth: np.ndarray) -> float:
@@ -59,12 +62,16 @@ def bootstrap(
         seed: of the resampling.
 
     Returns:
-        The figure; rounds in which the statistic is NaN are left out. Value and interval are NaN without items.
+        The figure; rounds in which the statistic is NaN are left out. Without items the value is NaN, and with fewer
+        than five groups so is the interval: resampling them says nothing about others.
     """
     if not groups:
         return Figure(float("nan"), float("nan"), float("nan"), 0, total)
     names = np.array(groups)
     members = [np.flatnonzero(names == g) for g in dict.fromkeys(groups)]
+    value = statistic(np.arange(len(groups)))
+    if len(members) < _FEWEST_GROUPS:
+        return Figure(value, float("nan"), float("nan"), len(groups), total)
     rng = np.random.default_rng(seed)
     values = [
         statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
@@ -72,4 +79,4 @@ def bootstrap(
     ]
     defined = [v for v in values if not np.isnan(v)]
     low, high = np.percentile(defined, [2.5, 97.5]) if defined else (np.nan, np.nan)
-    return Figure(statistic(np.arange(len(groups))), float(low), float(high), len(groups), total)
+    return Figure(value, float(low), float(high), len(groups), total)

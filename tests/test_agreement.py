@@ -82,8 +82,8 @@ def test_a_degenerate_input_is_nan_and_no_number(
 
 
 def test_whole_groups_are_drawn() -> None:
-    groups = ["a", "b", "a", "c", "b", "a"]
-    members = {"a": {0, 2, 5}, "b": {1, 4}, "c": {3}}
+    groups = ["a", "b", "a", "c", "b", "a", "d", "e"]
+    members = {"a": {0, 2, 5}, "b": {1, 4}, "c": {3}, "d": {6}, "e": {7}}
     drawn: list[list[int]] = []
 
     def statistic(indices: np.ndarray) -> float:
@@ -91,14 +91,14 @@ def test_whole_groups_are_drawn() -> None:
         return 0.0
 
     figure = bootstrap(statistic, groups, total=9, rounds=200)
-    assert drawn[-1] == [0, 1, 2, 3, 4, 5]  # the value itself is of all items, once each
-    assert (figure.n, figure.total) == (6, 9)
+    assert drawn[0] == list(range(8))  # the value itself is of all items, once each
+    assert (figure.n, figure.total) == (8, 9)
     sizes = set()
-    for indices in drawn[:-1]:
-        counts = {i: indices.count(i) for i in range(6)}
+    for indices in drawn[1:]:
+        counts = {i: indices.count(i) for i in range(8)}
         per_group = {name: {counts[i] for i in items} for name, items in members.items()}
         assert all(len(times) == 1 for times in per_group.values()), "a group was torn apart"
-        assert sum(times.copy().pop() for times in per_group.values()) == 3  # as many groups as there are
+        assert sum(times.copy().pop() for times in per_group.values()) == 5  # as many groups as there are
         sizes.add(len(indices))
     assert len(sizes) > 3
 
@@ -121,10 +121,14 @@ def test_items_of_one_group_are_worth_one_item() -> None:
     assert figure.high == pytest.approx(0.5 + 1.96 * 0.158, abs=0.05)
 
 
-def test_one_group_leaves_no_spread() -> None:
-    values = array(1, 2, 6)
-    figure = bootstrap(lambda i: float(values[i].mean()), ["a", "a", "a"], total=3)
-    assert (figure.value, figure.low, figure.high) == (3, 3, 3)
+def test_few_groups_give_no_interval() -> None:
+    values = array(1, 2, 6, 7, 9)
+    four = bootstrap(lambda i: float(values[i].mean()), ["a", "b", "c", "d", "d"], total=5)
+    assert (four.value, four.n) == (5, 5)
+    assert np.isnan([four.low, four.high]).all()
+    assert str(four) == "5.000 n=5/5"
+    five = bootstrap(lambda i: float(values[i].mean()), ["a", "b", "c", "d", "e"], total=5)
+    assert 1 < five.low < 5 < five.high < 9
 
 
 def test_the_seed_decides() -> None:
@@ -140,15 +144,14 @@ def test_the_seed_decides() -> None:
 
 
 def test_rounds_without_a_value_are_left_out() -> None:
-    # Of three items a resample often holds too few different ones for a correlation.
-    x, y = array(1, 2, 3), array(1, 3, 2)
-    figure = bootstrap(lambda i: srcc(x[i], y[i]), ["a", "b", "c"], total=3)
-    assert figure.value == pytest.approx(0.5)
-    assert (figure.low, figure.high) == (pytest.approx(-1), pytest.approx(1))
+    # A third of the resamples lacks the one item that differs, and has no correlation.
+    x = array(0, 0, 0, 0, 1)
+    figure = bootstrap(lambda i: srcc(x[i], x[i]), ["a", "b", "c", "d", "e"], total=5)
+    assert (figure.value, figure.low, figure.high) == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
 
 
 def test_no_value_at_all_is_nan_without_a_warning() -> None:
-    figure = bootstrap(lambda i: float("nan"), ["a", "b"], total=2)
+    figure = bootstrap(lambda i: float("nan"), ["a", "b", "c", "d", "e"], total=5)
     assert math.isnan(figure.value)
     assert math.isnan(figure.low)
     assert math.isnan(figure.high)

@@ -7,6 +7,7 @@ from typing import Any
 
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.backends.base import Conversation
+from mllm_iqa.errors import BackendError
 from mllm_iqa.prompt_files import load_prompt
 from mllm_iqa.scoring import normalised
 
@@ -20,7 +21,21 @@ def ask(models: Models, loaded: Sequence[Loaded], options: Mapping[str, Any]) ->
     """The text, and with a judge the expected mark of each aspect, 0..2, from the probabilities of 0, 1 and 2."""
     prompt = load_prompt("describe.v1")
     asked = [Conversation.ask(one.pictures, prompt.question) for one in loaded]
-    texts = models.assistant.backend.generate(asked, max_new_tokens=_TOKENS)
+    return _marked(models, loaded, models.assistant.backend.generate(asked, max_new_tokens=_TOKENS))
+
+
+def explanation(models: Models, loaded: Sequence[Loaded], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same of the explanation that comes with a score, for models that write no others."""
+    texts = []
+    for one in loaded:
+        text = models.assistant.score(one.pictures[0]).explanation
+        if text is None:
+            raise BackendError(f"{models.assistant.backend.name} writes no explanations")
+        texts.append(text)
+    return _marked(models, loaded, texts)
+
+
+def _marked(models: Models, loaded: Sequence[Loaded], texts: Sequence[str]) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = [{"text": text.strip()} for text in texts]
     if models.judge is not None:
         for answer, one in zip(answers, loaded, strict=True):

@@ -12,7 +12,7 @@ from mllm_iqa.agreement import Figure, bootstrap, plcc, srcc
 from ..metrics.correlation import FORMS, LogisticFit, fit_logistic, krcc, plcc_fitted, rmse
 from ..results import Case, Chart, Named, Section, Table, scored
 from ..task import Row
-from .common import breakdowns, constant, groups_of, mean_figure
+from .common import breakdowns, constant, distinct, groups_of, mean_figure
 
 _CASES = 4
 _CURVE_POINTS = 60
@@ -41,8 +41,8 @@ def correlation(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
         figures=tuple(figures),
         tables=(*tables, ranges),
         charts=(_scatter(known, x, y, four, label), *charts),
-        best=_cases(known, x, y, order[:_CASES], label),
-        worst=_cases(known, x, y, order[::-1][:_CASES], label),
+        best=_cases(known, x, y, order, label),
+        worst=_cases(known, x, y, order[::-1], label),
         note="SRCC, KRCC and raw PLCC are of the predictions as they are: a reversed predictor is negative. "
         "Fitted figures use a curve that never falls; their intervals hold the curve fixed.",
     )
@@ -117,7 +117,8 @@ def _scatter(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, fit: LogisticFit
 
 
 def _cases(rows: Sequence[Row], x: np.ndarray, y: np.ndarray, places: np.ndarray, label: str) -> tuple[Case, ...]:
-    return tuple(Case(rows[int(i)]["id"], f"predicted {x[i]:.2f}, {label} {y[i]:.2f}") for i in places)
+    shown = distinct(rows, map(int, places), _CASES)
+    return tuple(Case(rows[i]["id"], f"predicted {x[i]:.2f}, {label} {y[i]:.2f}") for i in shown)
 
 
 def interval(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:

@@ -13,7 +13,7 @@ from mllm_iqa.agreement import Figure
 from ..metrics.reliability import expected_calibration_error, reliability_bins
 from ..results import Case, Chart, Named, Section, Table, scored
 from ..task import Row
-from .common import breakdowns, constant, mean_figure
+from .common import breakdowns, constant, distinct, mean_figure
 
 _CASES = 4
 
@@ -121,7 +121,7 @@ def _cases(rows: Sequence[Row], stated: Sequence[tuple[float, bool]], *, want: b
     places = [i for i, (_, right) in enumerate(stated) if right == want]
     places.sort(key=lambda i: (-stated[i][0], rows[i]["id"]))
     cases = []
-    for i in places[:_CASES]:
+    for i in distinct(rows, places, _CASES):
         row = rows[i]
         options = row["ask"]["options"]
         said, right = options[_letter(row)], options[row["truth"]["right"]]

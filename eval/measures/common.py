@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def by_tag(
     )
     data = {
         "label": title,
-        "labels": values,
+        "labels": [f"{value} ({figure.n})" for value, figure in zip(values, figures, strict=True)],
         "values": [f.value for f in figures],
         "low": [f.low for f in figures],
         "high": [f.high for f in figures],
@@ -75,6 +75,20 @@ def breakdowns(
     pairs = [by_tag(rows, tag, measure, title) for tag in tags_of(rows)]
     drawn = [chart for _, chart in pairs if not np.isnan(chart.data["values"]).all()]
     return tuple(table for table, _ in pairs), tuple(drawn)
+
+
+def distinct(rows: Sequence[Row], places: Iterable[int], most: int) -> list[int]:
+    """The first places whose pictures were not among those before: several questions may show one picture."""
+    kept, shown = [], set()
+    for place in places:
+        row = rows[place]
+        seen = tuple(picture["pixels_sha256"] for picture in row.get("pictures", ())) or row["id"]
+        if seen not in shown:
+            shown.add(seen)
+            kept.append(place)
+        if len(kept) == most:
+            break
+    return kept
 
 
 def constant(name: str, value: float, *, n: int, total: int, note: str = "") -> Named:

@@ -8,7 +8,7 @@ from typing import Any
 from ..metrics.texts import rouge_l, term_f1
 from ..results import Case, Named, Section, scored
 from ..task import Row
-from .common import mean_figure
+from .common import distinct, mean_figure
 
 _CASES = 3
 
@@ -30,12 +30,12 @@ def descriptions(rows: Sequence[Row], options: Mapping[str, Any]) -> Section:
         Named("nothing said", mean_figure([float(not said) for said, _ in pairs], known, total=total)),
     ]
     order = sorted(range(len(known)), key=lambda i: (-terms[i], known[i]["id"]))
-    cases = [Case(known[i]["id"], f"said: {pairs[i][0]} | golden: {pairs[i][1]}") for i in order]
+    cases = {i: Case(known[i]["id"], f"said: {pairs[i][0]} | golden: {pairs[i][1]}") for i in order}
     return Section(
         "descriptions",
         "Descriptions",
         figures=tuple(figures),
-        best=tuple(cases[:_CASES]),
-        worst=tuple(reversed(cases[-_CASES:])),
+        best=tuple(cases[i] for i in distinct(known, order, _CASES)),
+        worst=tuple(cases[i] for i in distinct(known, reversed(order), _CASES)),
         note="" if marked else "no judge was asked; name one with --judge when predicting",
     )

@@ -96,7 +96,7 @@ def _caption(chart: Mapping[str, Any]) -> dict[str, str]:
         "scatter": chart["data"].get("legend", ""),
         "confusion": "rows: true, columns: said; shade: share of the row",
         "reliability": "size of a point: number of answers; dashed: perfect calibration",
-        "bars": "line: 95 % interval" if chart["data"].get("low") else "",
+        "bars": "in brackets: items; line: 95 % interval" if chart["data"].get("low") else "",
     }
     return {"caption": captions[chart["kind"]], "kind": chart["kind"]}
 

@@ -17,6 +17,7 @@ from mllm_iqa.eval.predictions import read_predictions
 from mllm_iqa.eval.task import Loaded, Models
 
 from mllm_iqa.answers import Unparsable
+from mllm_iqa.assistant import Assistant
 from mllm_iqa.images import load_image
 
 Seeing = Callable[..., Models]
@@ -81,6 +82,13 @@ def test_where_gives_a_part_and_says_why_there_is_no_box(seeing: Seeing) -> None
     (answer,) = ASKS["where"](seeing(), [loaded(50, kind="haze")], {})
     assert answer["problem"] == "no box" and "box" not in answer
     assert answer["probability"] == pytest.approx(1 / 16)
+
+
+def test_the_explanation_of_a_score_stands_for_a_description() -> None:
+    assistant = Assistant.load("fake")
+    pictures = [loaded(value, truth={"description": "dark"}) for value in (40, 200)]
+    answers = ASKS["explanation"](Models(assistant), pictures, {})
+    assert [answer["text"] for answer in answers] == [assistant.score(one.pictures[0]).explanation for one in pictures]
 
 
 def test_a_judge_is_asked_and_named(seeing: Seeing, tmp_path: Path, predicted: Callable[..., Path]) -> None:

@@ -143,7 +143,7 @@ def test_shares_by_hand(values: dict[str, Any], name: str, share: float, n: int,
     figure = values[name]
     assert figure.value == pytest.approx(share)
     assert (figure.n, figure.total) == (n, total)
-    assert figure.low <= figure.value <= figure.high
+    assert np.isnan(figure.low) if n < 5 else figure.low <= figure.value <= figure.high  # too few to resample
 
 
 def test_ladders_by_hand(values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import pytest
+from mllm_iqa.eval.measures.common import distinct
 from mllm_iqa.eval.measures.comparisons import comparisons, imperfect
 from mllm_iqa.eval.measures.consistency import consistency
 from mllm_iqa.eval.measures.descriptions import descriptions
@@ -195,3 +196,11 @@ def test_nothing_but_failures_gives_undefined_figures(measure: Any) -> None:
     section = measure([row(0, truth | {"region": "left", "box": [0, 0, 1, 1], "description": ""}, None)], {})
     assert section.figures
     assert all(math.isnan(named.figure.value) and named.figure.n == 0 for named in section.figures)
+
+
+def test_a_picture_is_shown_once_among_cases() -> None:
+    pictures = [{"pixels_sha256": digest} for digest in ("a", "a", "b", "c")]
+    rows = [{**row(i, {}, {}), "pictures": [picture]} for i, picture in enumerate(pictures)]
+    assert distinct(rows, [0, 1, 2, 3], 2) == [0, 2]
+    assert distinct(rows, [3, 1, 0], 3) == [3, 1]
+    assert distinct([row(0, {}, {}), row(1, {}, {})], [1, 0], 2) == [1, 0]  # without pictures every row is its own
