@@ -66,6 +66,13 @@ class TextFormat(StrEnum):
     json = "json"
 
 
+class RankStart(StrEnum):
+    """What a ranking knows before its first comparison."""
+
+    none = "none"
+    scores = "scores"
+
+
 class ListFormat(StrEnum):
     """How a list is printed."""
 
@@ -267,25 +274,49 @@ def compare(
 
 @app.command()
 def rank(
-    images: Annotated[list[Path], typer.Argument(help="The pictures, 2 to 32 of them.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, patterns, or one folder of them; or two and more folders, which are ranked."),
+    ],
+    comparisons: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pairs to compare at most.", show_default="every pair of up to 32, then N log2 N"),
+    ] = None,
+    start: Annotated[
+        RankStart, typer.Option(help="scores: score every picture first, and begin with pairs of similar scores.")
+    ] = RankStart.none,
+    anchors: Annotated[
+        str | None,
+        typer.Option(help='Compare with pictures of known score instead: "package", or a CSV of picture,mos.'),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A folder that keeps the comparisons; after a kill, run again, it goes on.")
+    ] = None,
     format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
 ) -> None:
-    """Order pictures from best to worst by comparing every pair of them in both orders."""
-    from .assistant import Assistant
-    from .images import load_image
-    from .terminal import console, printable, show_ranking, spinner
+    """Order pictures, or folders of pictures of the same names, from best to worst by comparing pairs."""
+    from .rank_command import RankOptions
+    from .rank_command import rank as work
 
-    pictures = [load_image(path, name=printable(str(path))) for path in images]
-    with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, device=device)
-    with spinner("comparing"):
-        ranking = assistant.rank(pictures)
-    if format is TextFormat.json:
-        _print_json(ranking.to_dict())
-    else:
-        show_ranking(ranking, on=console())
+    options = RankOptions(
+        comparisons=comparisons,
+        start=start.value,
+        anchors=anchors,
+        run=run,
+        as_json=format is TextFormat.json,
+        model=model,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        transformers=_options_of(quantize, adapter),
+    )
+    raise typer.Exit(work(paths, options))
 
 
 @app.command()

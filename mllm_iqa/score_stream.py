@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from .assistant import Assistant
 from .containers import Item, encoded
 from .errors import ImageError
 from .images import Picture, load_image
-from .prefetch import in_order
+from .prefetch import decoding_threads, in_order
 from .tables import Result
 from .terminal import printable
 from .types import Failure
@@ -46,11 +45,6 @@ class _Loaded:
     name: str
     sha256: str | None
     content: Picture | Failure | Row
-
-
-def decoding_threads() -> int:
-    """How many pictures are decoded side by side: one a core, up to 16."""
-    return min(16, os.cpu_count() or 1)
 
 
 def judged(
