@@ -1,7 +1,7 @@
 """The anchors of the package: the example photographs at five qualities whose human mean is known per distortion.
 
-Remade by `mllm-iqa data anchors mllm_iqa/anchors`. Each MOS is `severity.pseudo_mos` of what was done to the picture: the
-mean of KADID-10k's and TID2013's viewers over other photographs, so it is what such damage is worth on average.
+Remade by `mllm-iqa data anchors mllm_iqa/anchors`. Each MOS is `severity.pseudo_mos` of what was done to the picture:
+the mean of KADID-10k's and TID2013's viewers over other photographs, so it is what such damage is worth on average.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .severity import pseudo_mos
 
 RECIPE: tuple[tuple[str, str, float], ...] = (
     ("cat", "", 0),
-    ("coffee", "blur.gaussian", 1),
-    ("cat", "noise.gaussian_rgb", 3),
+    ("coffee", "blur.gaussian_blur", 1),
+    ("cat", "noise.gaussian_noise", 1),
     ("coffee", "compression.jpeg", 4),
-    ("cat", "blur.lens", 4),
+    ("cat", "blur.lens_blur", 4),
 )
 """Example, distortion ("" = none) and severity of each anchor."""
 
@@ -33,12 +33,11 @@ _SIDE = 384
 def make_anchors(folder: Path) -> list[tuple[str, float]]:
     """Write the anchors and `anchors.csv`; returns each one's file name and MOS."""
     folder.mkdir(parents=True, exist_ok=True)
-    by_name = {distortion.name: distortion for distortion in DISTORTIONS}
     rows = []
     for number, (example, name, severity) in enumerate(RECIPE, 1):
         pixels = load_image(str(files("mllm_iqa") / "examples" / f"{example}.jpg"), max_pixels=_SIDE * _SIDE).pixels
         if name:
-            pixels = by_name[name].distort(pixels, severity, np.random.default_rng(number))
+            pixels = DISTORTIONS[name].distort(pixels, severity, np.random.default_rng(number))
         file = f"{number}-{example}-{name.replace('.', '-') or 'clean'}.webp"
         Image.fromarray(pixels).save(folder / file, quality=92, method=6)
         rows.append((file, round(pseudo_mos([(name, severity)] if name else []), 2)))
