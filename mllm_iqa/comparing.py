@@ -75,7 +75,7 @@ def remembered(
         for pair, outcome in zip(fresh, judge(fresh), strict=True):
             store.add(*pair, outcome)
             known[pair] = outcome
-        return [outcome for pair in pairs if (outcome := known[pair]) is not None]
+        return [found for pair in pairs if (found := known[pair]) is not None]
 
     return ask
 

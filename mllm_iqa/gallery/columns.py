@@ -19,7 +19,7 @@ DETAILS_PER_FILE = 500
 def columns_of(rows: Sequence[Row]) -> dict[str, Any]:
     """One list for each thing the page sorts, filters or draws, all in the order of the rows.
 
-    `found` is flat: place in `kinds`, severity, place, severity ...; `group` is 0 for a picture without near-duplicates;
+    `found` is flat: place in `kinds`, severity, place, severity ...; `group` is 0 where there are no near-duplicates;
     `thumb` is empty where there is none; a failure has its `error` and null for every number.
     """
     findings = [json.loads(row["distortions"]) if row["distortions"] else [] for row in rows]

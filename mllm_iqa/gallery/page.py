@@ -70,7 +70,7 @@ def write_page(home: Path, rows: Sequence[Row], heading: Heading, *, embed: bool
 
 
 def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | None], inside: bool) -> str:
-    """The page as HTML. Names of files are untrusted: everything is escaped, and the page lets no script run but its own.
+    """The page as HTML. File names are untrusted: everything is escaped, and the page lets no script run but its own.
 
     Args:
         rows: flat rows, see `store`.
@@ -90,7 +90,8 @@ def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | 
     beside = "" if inside else " 'self' file:"
     return environment.get_template("gallery.html.jinja").render(
         heading=heading,
-        policy=f"default-src 'none'; img-src data:{beside}; style-src 'unsafe-inline'; script-src 'sha256-{digest}'{beside}",
+        policy=f"default-src 'none'; img-src data:{beside}; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'{beside}",
         style=style,
         script=script,
         columns=in_html(columns),

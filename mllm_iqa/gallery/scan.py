@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ImageError
 from ..inputs import is_picture_name
+from ..terminal import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Found:
     """A picture's file.
 
     Attributes:
-        name: its path below the folder, with forward slashes.
+        name: its path below the folder, with forward slashes; bytes that are no text are escaped.
         path: to open it by.
         size: in bytes; -1 where the file cannot be asked.
         mtime_ns: time of its last change.
@@ -36,8 +37,8 @@ class Found:
 def scan(folder: Path, *, leave_out: Path | None = None) -> list[Found]:
     """The pictures below a folder, by name, in the order of their names.
 
-    Files and folders whose names begin with a dot are passed over; links to folders are followed, each real folder once.
-    Whatever vanishes meanwhile is not there.
+    Names that begin with a dot are passed over; links to folders are followed, each real folder once. Whatever vanishes
+    meanwhile is not there.
 
     Args:
         folder: to search, to any depth.
@@ -69,7 +70,7 @@ def _below(folder: str, prefix: str, entered: set[str]) -> Iterator[Found]:
     for entry in listed:
         if entry.name.startswith("."):
             continue
-        name = f"{prefix}{entry.name}"
+        name = f"{prefix}{_text(entry.name)}"
         try:
             if entry.is_dir():
                 yield from _below(entry.path, f"{name}/", entered)
@@ -83,3 +84,11 @@ def _below(folder: str, prefix: str, entered: set[str]) -> Iterator[Found]:
                 yield Found(name, entry.path, -1, 0)
         except OSError:
             yield Found(name, entry.path, -1, 0)
+
+
+def _text(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return printable(name)
+    return name

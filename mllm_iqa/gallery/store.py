@@ -32,15 +32,14 @@ from ..output_file import replaced_at_end
 from ..row_store import RowStore
 from ..score_stream import judged
 from ..tables import arrow_schema, flat_row
-from ..terminal import printable
 from .scan import Found
 
 Row: TypeAlias = dict[str, Any]
 
 TABLE, CSV, PAGE, THUMBNAILS = "scores.parquet", "scores.csv", "index.html", "thumbnails"
 MORE = {"sha256": "string", "bytes": "int64", "mtime_ns": "int64", "fingerprint": "string"}
-"""Columns after those of `tables.COLUMNS`: of the encoded bytes, their number, time of the file's last change, and hashes
-of the picture and its mirror image (hex, joined by a colon; null for one too flat to be compared)."""
+"""Columns after those of `tables.COLUMNS`: of the encoded bytes, their number, time of the file's last change, and
+hashes of the picture and its mirror image (hex, joined by a colon; null for one too flat to be compared)."""
 
 THUMBNAIL_SIDE = 240
 _STORE, _LOCK = "_rows.sqlite", "_lock"
@@ -91,7 +90,7 @@ class FolderStore:
 
     def update(
         self,
-        assistant: Assistant,
+        assistant: Assistant | None,
         found: Sequence[Found],
         *,
         explain: bool = True,
@@ -102,19 +101,40 @@ class FolderStore:
         """Judge what is new or changed, drop what is gone; the table on disk follows.
 
         Args:
-            assistant: who judges.
+            assistant: who judges; None where nothing is new or changed.
             found: everything the folder holds now.
             explain: see `Assistant.score`.
             language: see `Assistant.score`.
             batch_size: pictures in one pass.
             tell: told every row that is new, as it comes.
         """
-        kept = {one.name: row for one in found if (row := self._unchanged(one)) is not None}
+        kept = {one.name: row for one in found if (row := self.unchanged(one)) is not None}
         fresh = [one for one in found if one.name not in kept]
-        by_content = {row["sha256"]: row for row in self.rows.values() if row["error"] is None}
         gone = len(self.rows.keys() - {one.name for one in found})
-        scored = moved = failed = 0
-        rows = dict(kept)
+        new: dict[str, Row] = {}
+        moved = 0
+        if fresh:
+            if assistant is None:
+                raise ValueError(f"{len(fresh)} pictures are to be judged, and there is nobody to do it")
+            judging = self._judged(assistant, fresh, explain=explain, language=language, batch_size=batch_size)
+            for row, taken_over in judging:
+                new[row["name"]] = row
+                moved += taken_over
+                tell(row)
+        self.rows = kept | new
+        failed = sum(row["error"] is not None for row in new.values())
+        change = Change(len(kept), len(new) - failed - moved, moved, failed, gone)
+        if change.any or not (self.home / TABLE).is_file():
+            self._write()
+        for suffix in ("", "-wal", "-shm"):
+            (self.home / f"{_STORE}{suffix}").unlink(missing_ok=True)
+        return change
+
+    def _judged(
+        self, assistant: Assistant, fresh: Sequence[Found], *, explain: bool, language: str, batch_size: int
+    ) -> Iterator[tuple[Row, bool]]:
+        """Row of each file, and whether it was taken over from equal content; none of files deleted meanwhile."""
+        by_content = {row["sha256"]: row for row in self.rows.values() if row["error"] is None}
         prints: dict[str, str | None] = {}
 
         def look(digest: str, picture: Picture) -> None:
@@ -122,52 +142,35 @@ class FolderStore:
             save_thumbnail(self.home, digest, picture)
 
         with closing(RowStore(self.home / _STORE)) as partial:
-            items = (Item(one.name, one.path) for one in fresh)
 
             def known(digest: str) -> Row | None:
                 row = by_content.get(digest) or partial.get(digest)
                 return row if row is not None and thumbnail_path(self.home, digest).is_file() else None
 
+            items = (Item(one.name, one.path) for one in fresh)
             stream = judged(
-                assistant,
-                items,
-                explain=explain,
-                language=language,
-                batch_size=batch_size,
-                known=known,
-                look=look,
+                assistant, items, explain=explain, language=language, batch_size=batch_size, known=known, look=look
             )
-            for one, result in zip(fresh, stream, strict=True):
-                if result.known is not None:
-                    moved += 1
-                    row = {**result.known}
+            for one, judgement in zip(fresh, stream, strict=True):
+                if judgement.known is not None:
+                    row = dict(judgement.known)
                 else:
-                    assert result.result is not None
-                    row = {**flat_row(result.result), "sha256": result.sha256}
-                    row["fingerprint"] = None if result.sha256 is None else prints.pop(result.sha256, None)
-                    scored += row["error"] is None
-                    failed += row["error"] is not None
+                    assert judgement.result is not None
+                    row = {**flat_row(judgement.result), "sha256": judgement.sha256}
+                    row["fingerprint"] = None if judgement.sha256 is None else prints.get(judgement.sha256)
                 row |= {"name": one.name, "bytes": one.size, "mtime_ns": one.mtime_ns}
-                if row["error"] is not None and not os.path.lexists(one.path):
-                    failed -= 1  # deleted before its turn
-                    continue
                 if row["error"] is None:
                     partial.add(row["sha256"], row)
-                rows[one.name] = row
-                tell(row)
-        self.rows = rows
-        change = Change(len(kept), scored, moved, failed, gone)
-        if change.any or not (self.home / TABLE).is_file():
-            self._write()
-        for suffix in ("", "-wal", "-shm"):
-            (self.home / f"{_STORE}{suffix}").unlink(missing_ok=True)
-        return change
+                elif not os.path.lexists(one.path):
+                    continue
+                yield row, judgement.known is not None
 
     def sorted_rows(self) -> list[Row]:
         """All rows, in the order of their names."""
         return [self.rows[name] for name in sorted(self.rows)]
 
-    def _unchanged(self, one: Found) -> Row | None:
+    def unchanged(self, one: Found) -> Row | None:
+        """The row of a file that is as it was; None where it must be judged."""
         row = self.rows.get(one.name)
         if row is None or (row["bytes"], row["mtime_ns"]) != one.state:
             return None
@@ -179,14 +182,13 @@ class FolderStore:
 
         rows = self.sorted_rows()
         schema = arrow_schema(**MORE).with_metadata({_SETTINGS: json.dumps(self._settings).encode()})
-        safe = [{**row, "name": _storable(row["name"])} for row in rows]
         with replaced_at_end(self.home / TABLE) as file:
-            pq.write_table(pa.Table.from_pylist(safe, schema=schema), file)
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
         with replaced_at_end(self.home / CSV) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="")
             writer = csv.DictWriter(text, schema.names, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(safe)
+            writer.writerows(rows)
             text.detach()
         self._drop_thumbnails({str(row["sha256"]) for row in rows})
 
@@ -261,12 +263,3 @@ def written(found: Fingerprint | None) -> str | None:
 def read_back(text: str | None) -> Fingerprint | None:
     """A fingerprint from its text."""
     return None if text is None else Fingerprint(*(int(part, 16) for part in text.split(":")))
-
-
-def _storable(name: str) -> str:
-    """A name as a table holds it: text; bytes that are none are escaped."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return printable(name)
-    return name
