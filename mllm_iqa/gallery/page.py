@@ -159,7 +159,7 @@ def _shown(row: Row, image: str | None, heading: Heading) -> Mapping[str, Any]:
 
 
 def _write_details(folder: Path, details: Sequence[Sequence[str | None]]) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(0, len(details), DETAILS_PER_FILE):
         part = number // DETAILS_PER_FILE
         text = f"iqaDetails({part},{in_html(details[number : number + DETAILS_PER_FILE])});\n"
