@@ -125,7 +125,7 @@ def near_groups(prints: Sequence[Fingerprint | None], names: Sequence[str]) -> l
         first, second = prints[i], prints[j]
         if first is not None and second is not None:
             bits = min((first.hash ^ second.hash).bit_count(), (first.hash ^ second.mirrored).bit_count())
-            if same_scene(Near(i, j, bits), _stem(names[i]), _stem(names[j])) is not None:
+            if bits <= BURST_BITS and same_scene(Near(i, j, bits), _stem(names[i]), _stem(names[j])) is not None:
                 join(i, j)
     groups: dict[int, list[int]] = {}
     for i in range(len(prints)):

@@ -16,16 +16,20 @@ from .store import Row, read_back
 DETAILS_PER_FILE = 500
 
 
-def columns_of(rows: Sequence[Row]) -> dict[str, Any]:
+def columns_of(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> dict[str, Any]:
     """One list for each thing the page sorts, filters or draws, all in the order of the rows.
 
     `found` is flat: place in `kinds`, severity, place, severity ...; `group` is 0 where there are no near-duplicates;
     `thumb` is empty where there is none; a failure has its `error` and null for every number.
+
+    Args:
+        rows: flat rows, see `store`.
+        groups: of near-duplicates, see `groups_of`.
     """
     findings = [json.loads(row["distortions"]) if row["distortions"] else [] for row in rows]
     kinds = sorted({one["kind"] for found in findings for one in found})
     group = [0] * len(rows)
-    for number, members in enumerate(groups_of(rows), 1):
+    for number, members in enumerate(groups, 1):
         for place in members:
             group[place] = number
     return {

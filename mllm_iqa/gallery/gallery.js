@@ -108,8 +108,9 @@
   }
   function draw() {
     const tall = height() + gap, top = list.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor((-top - 600) / tall)) * columns;
-    const last = Math.min(shown.length, Math.ceil((-top + innerHeight + 600) / tall) * columns);
+    const few = shown.length <= 300; // all of them, for printing and for searching in the page
+    const first = few ? 0 : Math.max(0, Math.floor((-top - 600) / tall)) * columns;
+    const last = few ? shown.length : Math.min(shown.length, Math.ceil((-top + innerHeight + 600) / tall) * columns);
     for (const [place, card] of drawn) if (place < first || place >= last) { card.remove(); drawn.delete(place); }
     const fresh = document.createDocumentFragment();
     let before = null;

@@ -78,7 +78,8 @@ def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | 
         thumb: data URI of a row's small picture; None = there is none.
         inside: whether thumbnails and texts are inside the page; else the worst pictures' alone.
     """
-    columns: dict[str, Any] = {**columns_of(rows), "inside": inside, "link": heading.link, "perFile": DETAILS_PER_FILE}
+    groups = groups_of(rows)
+    columns: dict[str, Any] = {**columns_of(rows, groups), "inside": inside, "link": heading.link, "perFile": DETAILS_PER_FILE}
     if inside:
         columns |= {"images": [thumb(row) or "" for row in rows], "details": details_of(rows)}
     scored = [row for row in rows if row["error"] is None]
@@ -100,8 +101,8 @@ def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | 
         summary=summary_of(scored),
         bars=histogram(scored),
         worst=[_shown(row, thumb(row), heading) for row in worst_of(scored)],
-        groups=_groups(rows)[:GROUPS_SHOWN],
-        group_count=int(max(columns["group"], default=0)),
+        groups=_listed(rows, groups[:GROUPS_SHOWN]),
+        group_count=len(groups),
         failures=[(printable(r["name"]), r["error"]) for r in rows if r["error"] is not None][:FAILURES_SHOWN],
         judges=sorted({f"{row['model']}, prompt {row['prompt']}" for row in scored}),
         intervals=sorted({str(row["interval_source"]) for row in scored if row["interval_source"]}),
@@ -144,10 +145,10 @@ def data_uri(webp: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(webp).decode()
 
 
-def _groups(rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
+def _listed(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
     """Near-duplicates, best first."""
     out = []
-    for members in groups_of(rows):
+    for members in groups:
         ordered = sorted((rows[i] for i in members), key=lambda row: (-(row["mos"] or 0), row["name"]))
         out.append([{"name": printable(row["name"]), "mos": row["mos"]} for row in ordered])
     return out

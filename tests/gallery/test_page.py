@@ -111,6 +111,10 @@ def test_a_hundred_thousand_rows_open(tmp_path: Path, opened_page: Opens, record
     rows = [make_row(f"folder {n // 1000}/picture-{n:06}.jpg", n % 997) for n in range(100_000)]
     for n, row in enumerate(rows):
         row["fingerprint"] = f"{n * 0x9E3779B97F4A7C15 % 2**64:016x}:{n * 0xC2B2AE3D27D4EB4F % 2**64:016x}"
+    save_scene(tmp_path / "one.png", 0)
+    picture = load_image(tmp_path / "one.png")
+    for row in rows[:997]:
+        save_thumbnail(tmp_path / "report", row["sha256"], picture)
     write_page(tmp_path / "report", rows, HEADING)
     page = opened_page(tmp_path / "report" / "index.html")
     first = float(page.evaluate("document.documentElement.dataset.firstList"))
