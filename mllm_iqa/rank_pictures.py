@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -84,7 +85,7 @@ def rank_pictures(
     )
     number = {digest: n for n, digest in enumerate(digests)}
     strengths = np.array([played.strengths.strengths[number[one.digest]] for _, one in known])
-    strengths -= strengths.mean()
+    strengths -= math.fsum(strengths) / len(strengths)  # exact, whatever the order they are in
     order, ranks = ranks_of(strengths)
     names = {one.digest: one.info.name for _, one in reversed(known)}
     return Ranking(

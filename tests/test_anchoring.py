@@ -1,4 +1,4 @@
-"""Scores from comparisons with known pictures: the maths by hand, the package's own anchors, and files that are wrong."""
+"""Scores from comparisons with known pictures: the maths by hand, the package's anchors, and files that are wrong."""
 
 import math
 from pathlib import Path

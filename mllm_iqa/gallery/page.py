@@ -79,7 +79,12 @@ def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | 
         inside: whether thumbnails and texts are inside the page; else the worst pictures' alone.
     """
     groups = groups_of(rows)
-    columns: dict[str, Any] = {**columns_of(rows, groups), "inside": inside, "link": heading.link, "perFile": DETAILS_PER_FILE}
+    columns: dict[str, Any] = {
+        **columns_of(rows, groups),
+        "inside": inside,
+        "link": heading.link,
+        "perFile": DETAILS_PER_FILE,
+    }
     if inside:
         columns |= {"images": [thumb(row) or "" for row in rows], "details": details_of(rows)}
     scored = [row for row in rows if row["error"] is None]

@@ -16,7 +16,7 @@ from mllm_iqa.assistant import Assistant
 from mllm_iqa.backends.fake import FakeBackend
 from mllm_iqa.tables import COLUMNS
 
-EVIL = "<script>window.ran=1<∕script><img src=x onerror=window.ran=2>\"'&{{7*7}}--><!--.png".replace("∕", "\u2215")
+EVIL = "<script>window.ran=1<\u2215script><img src=x onerror=window.ran=2>\"'&{{7*7}}--><!--.png"
 
 
 @pytest.fixture
