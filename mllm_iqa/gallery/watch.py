@@ -13,13 +13,16 @@ class Settling:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, int]] = {}
-        self.settled = False
-        """Whether nothing changed between the last two looks."""
+        for name, row in known.items():
+            if name not in now and name in self._before:
+                ready.append(Found(name, "", row["bytes"], row["mtime_ns"]))
+        self.settled = False  # whether nothing changed between the last two looks
 
     def look(self, found: Iterable[Found], *, known: Mapping[str, Mapping[str, Any]]) -> list[Found]:
         """The files to be in the report now: those that hold still.
 
-        One that is in the report and is being changed stays there as it was.
+        One that is in the report and is being changed stays there as it was. One that is gone stays for one look more:
+        if it was renamed, its new name holds still by then, and its content is still known.
 
         Args:
             found: everything the folder holds now.
@@ -34,6 +37,9 @@ class Settling:
                 ready.append(one)
             elif judged_as is not None:
                 ready.append(Found(one.name, one.path, *judged_as))
+        for name, row in known.items():
+            if name not in now and name in self._before:
+                ready.append(Found(name, "", row["bytes"], row["mtime_ns"]))
         self.settled = {name: one.state for name, one in now.items()} == self._before
         self._before = {name: one.state for name, one in now.items()}
         return ready

@@ -127,6 +127,17 @@ def test_a_file_is_taken_once_it_holds_still(photos: Path) -> None:
     assert settling.settled
 
 
+def test_a_renamed_file_is_known_by_its_content(photos: Path) -> None:
+    _, rows = updated(photos, FakeBackend())
+    settling = Settling()
+    settling.look(scan(photos), known=rows)
+    (photos / "a.png").rename(photos / "new.png")
+    names = [one.name for one in settling.look(scan(photos), known=rows)]
+    assert "a.png" in names and "new.png" not in names
+    names = [one.name for one in settling.look(scan(photos), known=rows)]
+    assert "new.png" in names and "a.png" not in names
+
+
 def test_a_judged_file_stays_while_it_is_written_anew(photos: Path) -> None:
     _, rows = updated(photos, FakeBackend())
     settling = Settling()
