@@ -13,9 +13,6 @@ class Settling:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, int]] = {}
-        for name, row in known.items():
-            if name not in now and name in self._before:
-                ready.append(Found(name, "", row["bytes"], row["mtime_ns"]))
         self.settled = False  # whether nothing changed between the last two looks
 
     def look(self, found: Iterable[Found], *, known: Mapping[str, Mapping[str, Any]]) -> list[Found]:
