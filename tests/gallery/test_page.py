@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from mllm_iqa.images import load_image
 from .conftest import EVIL, Opens, make_row, save_scene
 
 pytestmark = pytest.mark.browser
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait for a condition in JavaScript; the browser's own waiting would need a laxer policy."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+
+
 HEADING = Heading("Picture quality: photos", "../photos/", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "0.0")
 
 
@@ -43,8 +54,8 @@ def test_it_lists_filters_and_orders(home: Path, opened_page: Opens) -> None:
     assert found and all("lens blur" in text for text in found)
     page.click("#controls button[type=reset]")
     page.fill("#low", "4")
-    page.wait_for_function(
-        "[...document.querySelectorAll('#list .card b')].every(b => Number(b.textContent) >= 4 || !b.textContent)"
+    until(
+        page, "[...document.querySelectorAll('#list .card b')].every(b => Number(b.textContent) >= 4 || !b.textContent)"
     )
     page.click("#controls button[type=reset]")
     page.select_option("#show", "groups")
@@ -123,11 +134,11 @@ def test_a_hundred_thousand_rows_open(tmp_path: Path, opened_page: Opens, record
     assert first < 20_000  # under a second on a quiet machine
     assert page.locator("#list .card").count() < 120
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_function("Number([...document.querySelectorAll('.cell')].at(-1).ariaPosInSet) === 100000")
+    until(page, "Number([...document.querySelectorAll('.cell')].at(-1).ariaPosInSet) === 100000")
     page.fill("#search", "picture-054321")
-    page.wait_for_function("document.querySelectorAll('#list .card').length === 1")
+    until(page, "document.querySelectorAll('#list .card').length === 1")
     page.locator("#list .card").click()
-    page.wait_for_function("document.querySelector('dialog').innerText.includes('is what it is')")
+    until(page, "document.querySelector('dialog').innerText.includes('is what it is')")
 
 
 def test_the_histogram_counts_everything_once() -> None:
