@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
-  const data = JSON.parse($("data").textContent);
+  const data = JSON.parse(window.iqaColumns ?? $("data").textContent);
   const count = data.name.length;
   const list = $("list");
   const details = new Map(); // chunk -> its texts, once its file is here

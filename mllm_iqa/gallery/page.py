@@ -62,29 +62,34 @@ def write_page(home: Path, rows: Sequence[Row], heading: Heading, *, embed: bool
         path = thumbnail_path(home, row["sha256"]) if row["error"] is None else None
         return None if path is None or not path.is_file() else data_uri(path.read_bytes())
 
+    groups = groups_of(rows)
     shutil.rmtree(home / _DETAILS, ignore_errors=True)
     if not inside:
-        _write_details(home / _DETAILS, details_of(rows))
+        _write_details(home / _DETAILS, _columns(rows, groups, heading, inside=False), details_of(rows))
     with replaced_at_end(home / PAGE) as file:
-        file.write(page(rows, heading, thumb=thumb, inside=inside).encode("utf-8", "backslashreplace"))
+        text = page(rows, heading, thumb=thumb, inside=inside, groups=groups)
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
-def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | None], inside: bool) -> str:
+def page(
+    rows: Sequence[Row],
+    heading: Heading,
+    *,
+    thumb: Callable[[Row], str | None],
+    inside: bool,
+    groups: Sequence[Sequence[int]] | None = None,
+) -> str:
     """The page as HTML. File names are untrusted: everything is escaped, and the page lets no script run but its own.
 
     Args:
         rows: flat rows, see `store`.
         heading: see `Heading`.
         thumb: data URI of a row's small picture; None = there is none.
-        inside: whether thumbnails and texts are inside the page; else the worst pictures' alone.
+        inside: whether thumbnails, texts and columns are inside the page; else the worst pictures' alone.
+        groups: of near-duplicates, see `groups_of`; None = looked for.
     """
-    groups = groups_of(rows)
-    columns: dict[str, Any] = {
-        **columns_of(rows, groups),
-        "inside": inside,
-        "link": heading.link,
-        "perFile": DETAILS_PER_FILE,
-    }
+    groups = groups_of(rows) if groups is None else groups
+    columns = _columns(rows, groups, heading, inside=inside)
     if inside:
         columns |= {"images": [thumb(row) or "" for row in rows], "details": details_of(rows)}
     scored = [row for row in rows if row["error"] is None]
@@ -100,7 +105,7 @@ def page(rows: Sequence[Row], heading: Heading, *, thumb: Callable[[Row], str | 
         f"script-src 'sha256-{digest}'{beside}",
         style=style,
         script=script,
-        columns=in_html(columns),
+        columns=in_html(columns) if inside else None,
         total=len(rows),
         scored=len(scored),
         summary=summary_of(scored),
@@ -164,8 +169,15 @@ def _shown(row: Row, image: str | None, heading: Heading) -> Mapping[str, Any]:
     return {**row, "name": printable(row["name"]), "image": image, "link": link}
 
 
-def _write_details(folder: Path, details: Sequence[Sequence[str | None]]) -> None:
+def _columns(rows: Sequence[Row], groups: Sequence[Sequence[int]], heading: Heading, *, inside: bool) -> dict[str, Any]:
+    return {**columns_of(rows, groups), "inside": inside, "link": heading.link, "perFile": DETAILS_PER_FILE}
+
+
+def _write_details(folder: Path, columns: Mapping[str, Any], details: Sequence[Sequence[str | None]]) -> None:
+    """What lies beside the page, as scripts: a page opened from a file may load these, and nothing else."""
     folder.mkdir(parents=True)
+    text = str(in_html(columns)).replace("\\", "\\\\").replace("'", "\\'")
+    (folder / "columns.js").write_text(f"window.iqaColumns='{text}';\n", encoding="utf-8")
     for number in range(0, len(details), DETAILS_PER_FILE):
         part = number // DETAILS_PER_FILE
         text = f"iqaDetails({part},{in_html(details[number : number + DETAILS_PER_FILE])});\n"
