@@ -17,6 +17,7 @@ from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.images import load_image
 from mllm_iqa.output_file import replaced_at_end
 
+from .anchors import make_anchors
 from .bank import BankPlan, Size, build_bank
 from .heldout import write_heldout
 from .preview import chosen, contact_sheet
@@ -37,6 +38,13 @@ def _data() -> None:
 
 
 app.command()(commands.build)
+
+
+@app.command()
+def anchors(out: Annotated[Path, typer.Argument(help="Folder to write to: mllm_iqa/anchors.")]) -> None:
+    """Make the package's anchors anew: the example photographs at five known qualities."""
+    for name, mos in make_anchors(out):
+        print(f"{name}: {mos:.2f}")
 
 
 @app.command()

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 
-import numpy as np
-
 from . import registry
 from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
@@ -18,7 +16,7 @@ from .errors import AnswerError, BackendError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
 from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
-from .ranking import fit, pairs_of, ranks_of
+from .rank_pictures import rank_pictures
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -30,12 +28,10 @@ from .scoring import (
 )
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
-from .types import Comparison, Failure, Finding, RankedImage, Ranking, Score
+from .types import Comparison, Failure, Finding, Ranking, Score
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
-_MIN_RANKED, _MAX_RANKED = 2, 32
-_PAIRS_AT_ONCE = 8  # in one call of the engine, so that what it keeps of them does not grow with the ranking
 
 
 class Assistant:
@@ -232,50 +228,23 @@ class Assistant:
             prompt=prompt.name,
         )
 
-    def rank(self, images: Sequence[ImageSource], *, language: str = "en") -> Ranking:
-        """Order pictures from best to worst: every pair is compared in both orders, then one strength each is fitted.
+    def rank(self, images: Sequence[ImageSource], *, language: str = "en", comparisons: int | None = None) -> Ranking:
+        """Order pictures from best to worst: pairs are compared in both orders, then one strength each is fitted.
 
         Args:
-            images: 2 to 32 of them; the work grows with the square of their number.
+            images: 2 to 2000 of them.
             language: of the question; the model must know it.
+            comparisons: how many pairs to compare at most; None = every pair up to those of 32 pictures, else
+                N x log2(N). Where they do not suffice for every pair, those are compared that tell most.
 
         Raises:
             ImageError: a picture that cannot be read, too few or too many pictures, or a single path instead.
-            BackendError: a language the model does not speak.
+            BackendError: a language the model does not speak, or a model that cannot compare.
+            ConfigError: fewer comparisons than are needed to compare every picture once.
         """
         _check_several(images)
         self._check_language(language)
-        if not _MIN_RANKED <= len(images) <= _MAX_RANKED:
-            raise ImageError(f"a ranking takes {_MIN_RANKED} to {_MAX_RANKED} pictures, got {len(images)}")
-        pictures = [self._picture(image, None) for image in images]
-        prompt = load_prompt("compare.v1")
-        words = [prompt.phrase(key) for key in ("first", "second", "equal")]
-        pairs = pairs_of(len(pictures))
-        table, flips = [], 0
-        for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-            shown = [(pictures[i], pictures[j]) for i, j in pairs[start : start + _PAIRS_AT_ONCE]]
-            orders = [
-                Conversation.ask(order, prompt.question, prompt.answer_prefix)
-                for pair in shown
-                for order in (pair, pair[::-1])
-            ]
-            probs = normalised(self.backend.continuation_logprobs(orders, words))
-            for forward, backward in zip(probs[::2], probs[1::2], strict=True):
-                _, mean, flip = winner_of(forward, backward)
-                table.append([mean["a"], mean["b"], mean["tie"]])
-                flips += flip
-        fitted = fit(np.array(table), len(pictures))
-        order, ranks = ranks_of(fitted.strengths)
-        return Ranking(
-            images=tuple(
-                RankedImage(pictures[i].info, i, rank, float(fitted.strengths[i]), float(fitted.errors[i]))
-                for i, rank in zip(order, ranks, strict=True)
-            ),
-            comparisons=len(pairs),
-            order_flips=flips,
-            model=self.backend.name,
-            prompt=prompt.name,
-        )
+        return rank_pictures(self, images, comparisons=comparisons, strict=True)
 
     def chat(self, images: Sequence[ImageSource], messages: Sequence[dict[str, str]]) -> Iterator[str]:
         """Answer the last of the messages about the pictures, piece by piece.
@@ -569,10 +538,15 @@ def compare_images(
 
 
 def rank_images(
-    images: Sequence[ImageSource], *, language: str = "en", model: str = "nano", device: str = "auto"
+    images: Sequence[ImageSource],
+    *,
+    language: str = "en",
+    comparisons: int | None = None,
+    model: str = "nano",
+    device: str = "auto",
 ) -> Ranking:
     """Pictures from best to worst; see `Assistant.rank`."""
-    return _shared(model, device).rank(images, language=language)
+    return _shared(model, device).rank(images, language=language, comparisons=comparisons)
 
 
 def explain(image: ImageSource, *, language: str = "en", model: str = "nano", device: str = "auto") -> str:

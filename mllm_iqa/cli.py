@@ -66,6 +66,21 @@ class TextFormat(StrEnum):
     json = "json"
 
 
+class RankStart(StrEnum):
+    """What a ranking knows before its first comparison."""
+
+    none = "none"
+    scores = "scores"
+
+
+class Transfer(StrEnum):
+    """How files are put into another folder."""
+
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
+
+
 class ListFormat(StrEnum):
     """How a list is printed."""
 
@@ -82,6 +97,17 @@ Quantized = Annotated[Quantize | None, typer.Option(help="Weights in fewer bits;
 Adapter = Annotated[str | None, typer.Option(help="A LoRA adapter on the model: its folder or hub id.")]
 Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
 Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
+ReportFolder = Annotated[
+    Path | None, typer.Option("--output", help="Folder of the report.", show_default="NAME-report, here")
+]
+Embed = Annotated[
+    bool | None,
+    typer.Option(
+        "--one-file/--files",
+        help="All inside the page, or thumbnails beside it.",
+        show_default="by the number of pictures",
+    ),
+]
 Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
@@ -267,25 +293,125 @@ def compare(
 
 @app.command()
 def rank(
-    images: Annotated[list[Path], typer.Argument(help="The pictures, 2 to 32 of them.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, patterns, or one folder of them; or two and more folders, which are ranked."),
+    ],
+    comparisons: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pairs to compare at most.", show_default="every pair of up to 32, then N log2 N"),
+    ] = None,
+    start: Annotated[
+        RankStart, typer.Option(help="scores: score every picture first, and begin with pairs of similar scores.")
+    ] = RankStart.none,
+    anchors: Annotated[
+        str | None,
+        typer.Option(help='Compare with pictures of known score instead: "package", or a CSV of picture,mos.'),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A folder that keeps the comparisons; after a kill, run again, it goes on.")
+    ] = None,
     format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
     model: Model = "nano",
+    engine: EngineName = Engine.auto,
     device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
 ) -> None:
-    """Order pictures from best to worst by comparing every pair of them in both orders."""
-    from .assistant import Assistant
-    from .images import load_image
-    from .terminal import console, printable, show_ranking, spinner
+    """Order pictures, or folders of pictures of the same names, from best to worst by comparing pairs."""
+    from .rank_command import RankOptions
+    from .rank_command import rank as work
 
-    pictures = [load_image(path, name=printable(str(path))) for path in images]
-    with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, device=device)
-    with spinner("comparing"):
-        ranking = assistant.rank(pictures)
-    if format is TextFormat.json:
-        _print_json(ranking.to_dict())
-    else:
-        show_ranking(ranking, on=console())
+    options = RankOptions(
+        comparisons=comparisons,
+        start=start.value,
+        anchors=anchors,
+        run=run,
+        as_json=format is TextFormat.json,
+        model=model,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        transformers=_options_of(quantize, adapter),
+    )
+    raise typer.Exit(work(paths, options))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The pictures, searched to any depth.")],
+    output: ReportFolder = None,
+    explain: Explain = True,
+    embed: Embed = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per pass; does not change the scores.")] = 8,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+    language: Language = "en",
+) -> None:
+    """Score a folder into a page that opens anywhere, with a table beside it; later runs score only what changed."""
+    from .report_command import ReportOptions
+    from .report_command import report as work
+
+    transformers = _options_of(quantize, adapter)
+    options = ReportOptions(output, explain, language, batch_size, embed, model, engine, device, dtype, transformers)
+    raise typer.Exit(work(folder, options))
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The pictures, searched to any depth.")],
+    output: ReportFolder = None,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the folder.")] = 2.0,
+    until_quiet: Annotated[bool, typer.Option("--until-quiet", help="End once nothing changes any more.")] = False,
+    explain: Explain = True,
+    embed: Embed = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per pass; does not change the scores.")] = 8,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+    language: Language = "en",
+) -> None:
+    """Keep the report of a folder up to date until Ctrl-C; a line of JSON for every new score."""
+    from .report_command import ReportOptions
+    from .report_command import watch as work
+
+    transformers = _options_of(quantize, adapter)
+    options = ReportOptions(output, explain, language, batch_size, embed, model, engine, device, dtype, transformers)
+    raise typer.Exit(work(folder, options, interval_seconds=interval, once_quiet=until_quiet))
+
+
+@app.command("dedupe-best")
+def dedupe_best(
+    folder: Annotated[Path, typer.Argument(help="The pictures, searched to any depth.")],
+    to: Annotated[Path | None, typer.Option(help="Put the best of each group there; no file is ever deleted.")] = None,
+    how: Annotated[Transfer, typer.Option(help="How they are put there.")] = Transfer.copy,
+    singles: Annotated[
+        bool, typer.Option("--singles", help="With --to: also pictures that resemble no other.")
+    ] = False,
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+) -> None:
+    """Find near-duplicates and bursts, and say which picture of each group is the best and how surely."""
+    from .dedupe_command import DedupeOptions
+    from .dedupe_command import dedupe_best as work
+
+    transformers = _options_of(quantize, adapter)
+    as_json = format is TextFormat.json
+    options = DedupeOptions(to, how.value, singles, as_json, model, engine, device, dtype, transformers)
+    raise typer.Exit(work(folder, options))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,11 @@ from typing import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def decoding_threads() -> int:
+    """How many pictures are decoded side by side: one a core, up to 16."""
+    return min(16, os.cpu_count() or 1)
 
 
 def in_order(work: Callable[[A], B], items: Iterable[A], *, threads: int, ahead: int) -> Iterator[B]:

@@ -8,9 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from .errors import ConfigError
-from .score_stream import Row
+
+if TYPE_CHECKING:
+    from .score_stream import Row
 
 _SYNC_SECONDS = 1.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from .assistant import Assistant
 from .containers import Item, encoded
 from .errors import ImageError
 from .images import Picture, load_image
-from .prefetch import in_order
+from .prefetch import decoding_threads, in_order
 from .tables import Result
 from .terminal import printable
 from .types import Failure
@@ -48,11 +47,6 @@ class _Loaded:
     content: Picture | Failure | Row
 
 
-def decoding_threads() -> int:
-    """How many pictures are decoded side by side: one a core, up to 16."""
-    return min(16, os.cpu_count() or 1)
-
-
 def judged(
     assistant: Assistant,
     items: Iterable[Item],
@@ -61,6 +55,7 @@ def judged(
     language: str = "en",
     batch_size: int = 8,
     known: Callable[[str], Row | None] | None = None,
+    look: Callable[[str, Picture], None] | None = None,
 ) -> Iterator[Judged]:
     """Judge pictures in their order; about three batches of decoded pictures are held.
 
@@ -72,12 +67,13 @@ def judged(
         batch_size: pictures in one call of `Assistant.score_many`.
         known: the row of a picture judged before, by the SHA-256 of its encoded bytes; None = not judged before. Called
             in threads. A picture with a row is neither decoded nor judged again.
+        look: shown every picture that is decoded, with the SHA-256 of its encoded bytes. Called in threads.
 
     Raises:
         IqaError: what the engine raises; a picture that cannot be read is a `Failure` in its place.
         ValueError: the engine gave fewer results than it got pictures.
     """
-    load = partial(_load, max_pixels=assistant.max_pixels, known=known)
+    load = partial(_load, max_pixels=assistant.max_pixels, known=known, look=look)
     ahead = _BATCHES_AHEAD * batch_size
     for chunk in _chunks(in_order(load, items, threads=decoding_threads(), ahead=ahead), batch_size):
         pictures = [one.content for one in chunk if isinstance(one.content, Picture)]
@@ -113,7 +109,13 @@ def _chunks(loaded: Iterator[_Loaded], batch_size: int) -> Iterator[list[_Loaded
         yield chunk
 
 
-def _load(item: Item, *, max_pixels: int | None, known: Callable[[str], Row | None] | None) -> _Loaded:
+def _load(
+    item: Item,
+    *,
+    max_pixels: int | None,
+    known: Callable[[str], Row | None] | None,
+    look: Callable[[str, Picture], None] | None,
+) -> _Loaded:
     name = printable(item.name)
     try:
         data = encoded(item)
@@ -124,6 +126,9 @@ def _load(item: Item, *, max_pixels: int | None, known: Callable[[str], Row | No
     if row is not None:
         return _Loaded(name, digest, row)
     try:
-        return _Loaded(name, digest, load_image(data, name=name, max_pixels=max_pixels))
+        picture = load_image(data, name=name, max_pixels=max_pixels)
+        if look is not None:
+            look(digest, picture)
+        return _Loaded(name, digest, picture)
     except ImageError as error:
         return _Loaded(name, digest, Failure(name, str(error).removeprefix(f"{name}: ")))

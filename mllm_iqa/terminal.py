@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -13,8 +13,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from .cycles import Cycles
 from .levels import LEVELS
 from .types import Comparison, Failure, Finding, ImageInfo, Ranking, Score
+
+if TYPE_CHECKING:
+    from .anchoring import Anchored
+    from .rank_folders import FolderRanking
 
 _COLOURS = {"excellent": "green", "good": "green", "fair": "yellow", "poor": "red", "bad": "bold red"}
 _BAR_CELLS = 30
@@ -111,7 +116,72 @@ def show_ranking(ranking: Ranking, *, on: Console) -> None:
         table.add_row(str(ranked.rank), name, f"{ranked.strength:+.2f}", f"{ranked.error:.2f}")
     flips = f"{ranking.order_flips} of {ranking.comparisons} pairs named another winner in the other order"
     judge = f"model {ranking.model}, prompt {ranking.prompt}"
-    _print_plain(on, [table, Text(""), Text(flips), Text(judge, style="dim")])
+    of = "" if ranking.possible is None else _budget_line(ranking.comparisons, ranking.possible)
+    _print_plain(
+        on,
+        [
+            table,
+            Text(""),
+            Text(flips),
+            *_cycle_lines(ranking.cycles),
+            *([Text(of)] if of else []),
+            Text(judge, style="dim"),
+        ],
+    )
+
+
+def show_folder_ranking(ranking: FolderRanking, *, on: Console) -> None:
+    """The folders, best first, with their strengths, what they won, and which pictures are missing."""
+    table = _empty_table(
+        ["rank", "folder", "strength", "+-", "won", "tied", "lost", "pictures", "missing"], plain=not on.is_terminal
+    )
+    for f in ranking.folders:
+        counts = [str(n) for n in (f.won, f.tied, f.lost, f.pictures, len(f.missing))]
+        table.add_row(str(f.rank), Text(f.folder), f"{f.strength:+.2f}", f"{f.error:.2f}", *counts)
+    lines: list[RenderableType] = [table, Text("")]
+    for f in ranking.folders:
+        if f.missing:
+            more = f" and {len(f.missing) - 10} more" if len(f.missing) > 10 else ""
+            lines.append(Text(f"{f.folder} lacks {', '.join(f.missing[:10])}{more}"))
+    lines.append(Text(f"{ranking.names} names in two folders or more"))
+    lines.append(Text(f"{ranking.order_flips} of {ranking.comparisons} pairs named another winner in the other order"))
+    lines += _cycle_lines(ranking.cycles)
+    of = _budget_line(ranking.comparisons, ranking.possible)
+    lines += [Text(of)] if of else []
+    _print_plain(on, [*lines, Text(f"model {ranking.model}, prompt {ranking.prompt}", style="dim")])
+
+
+def show_anchored(result: Anchored, *, on: Console) -> None:
+    """The pictures, best first, on the scale of the anchors, and how well the anchors fit it."""
+    table = _empty_table(["picture", "MOS", "+-", "orders that disagree"], plain=not on.is_terminal)
+    for row in result.images:
+        table.add_row(Text(printable(row.image.name)), f"{row.mos:.2f}", f"{row.error:.2f}", str(row.flips))
+    lines: list[RenderableType] = [table, Text("")]
+    for anchor in result.anchors:
+        known = f"known {anchor['mos']:.2f}, read back {anchor['read_back']:.2f}"
+        lines.append(Text(f"anchor {printable(anchor['picture'])}: {known}"))
+    lines.append(Text(f"{result.comparisons} pairs compared"))
+    _print_plain(on, [*lines, Text(f"model {result.model}, prompt {result.prompt}", style="dim")])
+
+
+def _budget_line(comparisons: int, possible: int) -> str:
+    """How much of the full table was compared; nothing where it was all of it."""
+    if comparisons == possible:
+        return ""
+    return f"{comparisons} of {possible} pairs compared ({comparisons / possible:.0%}), those that tell most"
+
+
+def _cycle_lines(cycles: Cycles | None) -> list[RenderableType]:
+    """How many triples run in a circle, and the worst of them; nothing where no triple was compared in full."""
+    if cycles is None or cycles.triples == 0:
+        return []
+    if cycles.intransitive == 0:
+        return [Text(f"none of {cycles.triples} triples runs in a circle")]
+    lines: list[RenderableType] = [Text(f"{cycles.intransitive} of {cycles.triples} triples run in a circle")]
+    for cycle in cycles.worst:
+        around = " > ".join(printable(name) for name in (*cycle.names, cycle.names[0]))
+        lines.append(Text(f"  {around} (by {cycle.strength:.2f} at least)"))
+    return lines
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, on: Console) -> None:

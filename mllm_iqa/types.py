@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from .cycles import Cycles
 from .levels import LEVELS, SEVERITIES, level_of_mos
 
 Winner = Literal["a", "b", "tie"]
@@ -194,13 +195,16 @@ class RankedImage:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Pictures from best to worst, from comparisons of every pair.
+    """Pictures from best to worst, from comparisons of every pair or of those that tell most.
 
     Attributes:
         images: best first.
         comparisons: pairs compared, each in both orders.
         order_flips: pairs whose two orders named different winners; many of them = distrust.
         model, prompt: names and versions of what compared them.
+        possible: how many pairs there are; equal pictures count as one.
+        cycles: triples of pictures that run in a circle.
+        failures: pictures that could not be read, and have no place.
     """
 
     images: tuple[RankedImage, ...]
@@ -208,6 +212,9 @@ class Ranking:
     order_flips: int
     model: str
     prompt: str
+    possible: int | None = None
+    cycles: Cycles | None = None
+    failures: tuple[Failure, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -15,7 +15,7 @@ from threading import Semaphore
 from typing import TypeVar
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import ImageError, IqaError
+from mllm_iqa.errors import ConfigError, ImageError, IqaError
 from mllm_iqa.images import Picture, load_image
 from mllm_iqa.prompt_files import LANGUAGES
 from mllm_iqa.types import Comparison, Failure, Ranking, Score
@@ -166,7 +166,10 @@ class Judge:
         def work(assistant: Assistant, deadline: float) -> Ranking:
             pictures = [self._picture(image, assistant) for image in sent]
             with _session(assistant, deadline):
-                return assistant.rank(pictures, language=request.language)
+                try:
+                    return assistant.rank(pictures, language=request.language, comparisons=request.comparisons)
+                except ConfigError as error:  # too few comparisons
+                    raise Problem("invalid_parameter", str(error)) from None
 
         return await self._run(request, work)
 

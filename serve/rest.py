@@ -61,7 +61,7 @@ def router(judge: Judge, limits: Limits) -> APIRouter:
 
     @routes.post("/rank", response_model=Ranking, openapi_extra=_body(RankRequest))
     async def rank(request: Request) -> Response:
-        """Order 2 to 32 pictures from best to worst by comparing every pair of them in both orders."""
+        """Order 2 to 32 pictures from best to worst by comparing pairs of them in both orders."""
         asked = await read_request(request, RankRequest, max_images=limits.images)
         return JSONResponse((await judge.rank(asked)).to_dict())
 

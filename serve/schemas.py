@@ -95,6 +95,9 @@ class RankRequest(_Request):
     model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE, _EXAMPLE, _EXAMPLE]}]})
 
     images: list[Image] = Field(min_length=2, max_length=32)
+    comparisons: int | None = Field(
+        default=None, ge=1, description="Pairs to compare at most, those that tell most; every pair if left out."
+    )
 
 
 class Message(BaseModel):

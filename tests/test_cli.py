@@ -388,7 +388,7 @@ def test_rank_orders_the_pictures(photos: Path, capsys: pytest.CaptureFixture[st
     assert [line[6:].startswith(row["image"]["name"]) for line, row in zip(lines[1:4], ranking["images"], strict=True)]
     assert lines[-1] == "model FAKE, prompt compare.v1"
     assert fake("rank", paths[0]) == 2
-    assert "a ranking takes 2 to 32 pictures, got 1" in capsys.readouterr().err
+    assert "a ranking takes 2 to 2000 pictures, got 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("bad", ["missing.png", "photos/broken.jpg"])

@@ -220,6 +220,9 @@ def _ranked(entry: Ranked, strings: Strings) -> str:
         for row in result.images
     )
     flips = strings.rank_flips.format(comparisons=result.comparisons, flips=result.order_flips)
+    if result.cycles is not None and result.cycles.intransitive:
+        cycles = result.cycles
+        flips += " " + strings.rank_cycles.format(cycles=cycles.intransitive, triples=cycles.triples)
     return (
         f'{head}<section class="iqa-card"><h3>{escaped(strings.ranked)}</h3><ol class="iqa-ranking">{rows}</ol>'
         f'<p class="iqa-note">{hint}</p>'

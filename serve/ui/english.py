@@ -32,6 +32,7 @@ ENGLISH = Strings(
     export="Save this session",
     export_json="JSON",
     export_html="HTML",
+    export_gallery="Gallery",
     empty_title="Drop a picture, get a number you can check",
     empty_text="Score one picture, compare two, rank several, or ask in your own words. "
     "Every score comes with its interval, what was found, and why.",
@@ -75,6 +76,7 @@ ENGLISH = Strings(
     strength_hint="Log strength, mean 0, with its standard error: "
     "a difference of 1 means winning 73 % of the decided comparisons.",
     rank_flips="{comparisons} comparisons; in {flips} the two orders disagreed.",
+    rank_cycles="{cycles} of {triples} triples run in a circle.",
     no_answer="The model said nothing.",
     error="That did not work",
     error_picture="This picture cannot be used",

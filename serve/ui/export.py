@@ -9,6 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import mllm_iqa
+from mllm_iqa.gallery.page import Heading, data_uri
+from mllm_iqa.gallery.page import page as gallery_page
+from mllm_iqa.gallery.store import thumbnail, written
+from mllm_iqa.near_duplicates import fingerprint
+from mllm_iqa.tables import flat_row
+from mllm_iqa.types import Failure, Score
 
 from .cards import entry_card
 from .entries import Answered, Compared, Entry, Ranked, Refused, Scored
@@ -66,6 +72,32 @@ def as_html(entries: Sequence[Entry], strings: Strings, *, now: datetime) -> str
         f'<body class="iqa-export"><h1>mllm-iqa</h1><p class="iqa-note">{saved} · {mllm_iqa.__version__}</p>'
         f"{cards}</body></html>\n"
     )
+
+
+def as_gallery(entries: Sequence[Entry], *, now: datetime) -> str | None:
+    """The page of `mllm-iqa report` over every picture that was scored, the latest score of each; None without any.
+
+    Args:
+        entries: of the session, oldest first.
+        now: time of the export, with its time zone.
+    """
+    latest: dict[int, tuple[Held, Score | Failure]] = {}
+    for entry in entries:
+        if isinstance(entry, Scored):
+            latest |= {held.number: (held, one) for held, one in zip(entry.pictures, entry.results, strict=False)}
+    if not latest:
+        return None
+    rows, thumbs = [], {}
+    for number in sorted(latest):
+        held, result = latest[number]
+        row = {**flat_row(result), "sha256": hashlib.sha256(held.data).hexdigest(), "fingerprint": None}
+        if row["error"] is None:
+            picture = held.picture()
+            row["fingerprint"] = written(fingerprint(picture.pixels))
+            thumbs[row["sha256"]] = data_uri(thumbnail(picture))
+        rows.append(row)
+    heading = Heading("Picture quality", None, now, mllm_iqa.__version__)
+    return gallery_page(rows, heading, thumb=lambda row: thumbs.get(row["sha256"]), inside=True)
 
 
 def pictures_of(entry: Entry) -> tuple[Held, ...]:

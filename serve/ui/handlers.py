@@ -19,7 +19,7 @@ from . import tasks
 from .cards import status
 from .entries import Entry, Refused
 from .examples import example_pictures, renumbered
-from .export import as_html, as_json
+from .export import as_gallery, as_html, as_json
 from .feed import feed, live
 from .held import Held
 from .intake import Limits, take_in
@@ -170,6 +170,7 @@ class Handlers:
             "model": gr.update(label=s.model),
             "hint": self.hint(s),
             "save": heading(s.export),
+            "gallery": s.export_gallery,
             "clear": s.clear,
             "feed": feed(entries, s),
             **{name: getattr(s, name) for name in BUTTONS},
@@ -186,7 +187,7 @@ class Handlers:
 
 
 LABELLED = (
-    *("language", "switch", "brand", "tray", "model", "hint", "save", "clear", "feed"),
+    *("language", "switch", "brand", "tray", "model", "hint", "save", "gallery", "clear", "feed"),
     *BUTTONS,
     *("stop", "question"),
 )
@@ -217,6 +218,12 @@ def saver(kind: str) -> Callable[[Entries, str], dict[str, str]]:
             gr.Info(strings.nothing_to_export)
             return {}
         now = datetime.now().astimezone()
+        if kind == "gallery":
+            text = as_gallery(entries, now=now)
+            if text is None:
+                gr.Info(strings.nothing_to_export)
+                return {}
+            return {"name": f"mllm-iqa-gallery-{now:%Y%m%d-%H%M%S}.html", "media": "text/html", "text": text}
         text = as_json(entries, now=now) if kind == "json" else as_html(entries, strings, now=now)
         media = "application/json" if kind == "json" else "text/html"
         return {"name": f"mllm-iqa-{now:%Y%m%d-%H%M%S}.{kind}", "media": media, "text": text}

@@ -134,6 +134,7 @@ def _left(do: Handlers) -> dict[str, Any]:
         with gr.Row(elem_id="iqa-save"):
             part["json"] = gr.Button(s.export_json, size="sm", elem_id="iqa-json")
             part["html"] = gr.Button(s.export_html, size="sm", elem_id="iqa-html")
+            part["gallery"] = gr.Button(s.export_gallery, size="sm", elem_id="iqa-gallery")
         part["clear"] = gr.Button(s.clear, size="sm", elem_id="iqa-clear")
     return part
 
@@ -211,7 +212,7 @@ def _connect_rest(do: Handlers, part: dict[str, Any], page: gr.Blocks, runs: lis
     part["switch"].click(do.switched, _session(part), words, **_IN_TURN)
     page.load(do.first_language, None, language, **_QUIET).then(do.labelled, _session(part), words, **_IN_TURN)
     part["theme"].click(None, js=_THEME_JS, api_visibility="private")
-    for kind in ("json", "html"):
+    for kind in ("json", "html", "gallery"):
         made = part[kind].click(saver(kind), [part["entries"], language], part["file"], **_QUIET)
         made.then(None, part["file"], None, js=_SAVE_JS, api_visibility="private")
     page.unload(forgetter(page))

@@ -36,6 +36,7 @@ class Strings:
     export: str
     export_json: str
     export_html: str
+    export_gallery: str
     empty_title: str
     empty_text: str
     privacy: str
@@ -77,6 +78,7 @@ class Strings:
     ranked: str
     strength_hint: str
     rank_flips: str
+    rank_cycles: str
     no_answer: str
     error: str
     error_picture: str

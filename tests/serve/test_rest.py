@@ -49,6 +49,17 @@ def test_explain_compare_and_rank_are_the_librarys(running: Running, fake: Assis
     assert ranked == plain(fake.rank(pictures).to_dict())
 
 
+def test_a_ranking_keeps_to_its_budget(running: Running, fake: Assistant) -> None:
+    pictures = [load_image(png(n), name=f"{n}.png") for n in range(6)]
+    form = files(*((f"{n}.png", png(n)) for n in range(6)))
+    ranked = running.post("/v1/rank", files=form, data={"comparisons": "8"}).json()
+    assert ranked == plain(fake.rank(pictures, comparisons=8).to_dict())
+    assert (ranked["comparisons"], ranked["possible"]) == (8, 15)
+    refused = running.post("/v1/rank", files=form, data={"comparisons": "2"})
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "invalid_parameter"
+    assert "give at least 3" in refused.json()["error"]["message"]
+
+
 def test_a_bad_picture_among_good_ones_is_a_row(running: Running) -> None:
     answer = running.post("/v1/score", files=files(("a.png", png(0)), ("text.jpg", b"no picture"), ("c.png", png(2))))
     assert answer.status_code == 200

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from mllm_iqa.serve.ui.entries import Answered, Compared, Ranked, Refused, Scored
-from mllm_iqa.serve.ui.export import as_html, as_json
+from mllm_iqa.serve.ui.export import as_gallery, as_html, as_json
 from mllm_iqa.serve.ui.strings import CHINESE, ENGLISH, Strings
 
 import mllm_iqa
@@ -63,3 +63,13 @@ def test_html_needs_nothing_else_and_runs_nothing(strings: Strings) -> None:
 def test_html_speaks_the_page_s_language() -> None:
     assert ENGLISH.ranked in as_html(ENTRIES, ENGLISH, now=NOW)
     assert CHINESE.ranked in as_html(ENTRIES, CHINESE, now=NOW)
+
+
+def test_the_gallery_shows_each_scored_picture_once() -> None:
+    again = Scored("wrong", (A,), (make_score("a.jpg", mos=1.25),))
+    html = as_gallery([*ENTRIES, again], now=NOW)
+    assert html is not None
+    assert "2 of 2 pictures scored" in html
+    assert "1.25" in html and html.count("data:image/webp;base64,") == 4  # among the worst, and in the list
+    assert "<img src=x" not in html
+    assert as_gallery(ENTRIES[1:], now=NOW) is None
