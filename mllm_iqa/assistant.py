@@ -6,10 +6,13 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from typing import Literal
 
 import numpy as np
 
 from . import registry
+from .advice import advised, advised_comparison
+from .advice_rules import Rules, shipped_rules
 from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
@@ -52,6 +55,7 @@ class Assistant:
         card: Card | None = None,
         max_pixels: int | None = None,
         entry: registry.ModelEntry | None = None,
+        advice: Rules | Literal["shipped"] | None = "shipped",
     ) -> None:
         """Wrap a backend.
 
@@ -60,10 +64,12 @@ class Assistant:
             card: of its checkpoint, for the calibrated interval.
             max_pixels: pixel budget of one picture instead of the backend's own.
             entry: of its model in the registry, which says how it is asked, how it answers and what it can do.
+            advice: rules that advice comes from, see `advice_rules.load_rules`; None = give none.
         """
         self.backend = backend
         self.card = card
         self.entry = entry
+        self.advice = advice
         self.can = registry.ALL if entry is None else entry.can
         self.max_pixels = max_pixels if max_pixels is not None else backend.max_pixels
 
@@ -216,7 +222,7 @@ class Assistant:
             for side, (findings, _) in zip(("first", "second"), found, strict=True):
                 explanation += words.phrase(f"{side}/findings", findings=_words(findings))
             confidence = geometric_mean([mean[winner], *found[0][1], *found[1][1]])
-        return Comparison(
+        result = Comparison(
             winner=winner,
             probability=mean[winner],
             probabilities=mean,
@@ -231,6 +237,7 @@ class Assistant:
             model=self.backend.name,
             prompt=prompt.name,
         )
+        return result if self.rules is None else advised_comparison(result, self.rules)
 
     def rank(self, images: Sequence[ImageSource], *, language: str = "en") -> Ranking:
         """Order pictures from best to worst: every pair is compared in both orders, then one strength each is fitted.
@@ -299,6 +306,11 @@ class Assistant:
 
     # Parts.
 
+    @property
+    def rules(self) -> Rules | None:
+        """The rules that advice comes from; None = no advice is given."""
+        return shipped_rules() if self.advice == "shipped" else self.advice
+
     def _check_language(self, language: str) -> None:
         if language not in self.backend.languages:
             known = ", ".join(self.backend.languages)
@@ -358,7 +370,7 @@ class Assistant:
                     reference=None if references is None else references[i].info,
                 )
             )
-        return scores
+        return scores if self.rules is None else [advised(score, self.rules) for score in scores]
 
     def _score_written(
         self, pictures: Sequence[Picture], entry: registry.ModelEntry, *, explain: bool

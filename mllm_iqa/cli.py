@@ -73,6 +73,7 @@ class ListFormat(StrEnum):
     json = "json"
 
 
+SHIPPED_ADVICE = "advice.v1"
 _FORMATS = ", ".join(ScoreFormat)
 Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, a hub id, or a server's URL.")]
 EngineName = Annotated[Engine, typer.Option("--engine", help="What runs the model; auto: openai for a URL.")]
@@ -82,6 +83,8 @@ Quantized = Annotated[Quantize | None, typer.Option(help="Weights in fewer bits;
 Adapter = Annotated[str | None, typer.Option(help="A LoRA adapter on the model: its folder or hub id.")]
 Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
 Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
+AdviceRules = Annotated[Path | None, typer.Option("--advice", help="Rules of your own for the advice: a YAML file.")]
+NoAdvice = Annotated[bool, typer.Option("--no-advice", help="Say what is wrong, and not what to do about it.")]
 Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
@@ -183,6 +186,8 @@ def score(
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: a cluster's address; without it, this machine.")
     ] = None,
+    advice: AdviceRules = None,
+    no_advice: NoAdvice = False,
 ) -> None:
     """Score pictures: a number, what is wrong, and why."""
     from .score_command import score as run_locally
@@ -209,6 +214,7 @@ def score(
         run=run,
         rows_per_part=rows_per_part,
         listing=listing,
+        advice=_advice_of(advice, no_advice),
     )
     if engine is ScoreEngine.ray:
         ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
@@ -221,6 +227,13 @@ def score(
 
 def _options_of(quantize: Quantize | None, adapter: str | None) -> TransformersOptions:
     return TransformersOptions(quantize=quantize, adapters=() if adapter is None else (adapter,))
+
+
+def _advice_of(rules: Path | None, none: bool) -> str | None:
+    """What gives the advice: a file, shipped rules by their name, or nothing."""
+    if rules is not None and none:
+        raise ConfigError("--advice and --no-advice exclude each other")
+    return None if none else SHIPPED_ADVICE if rules is None else str(rules)
 
 
 def _format_of(output: Path | None) -> ScoreFormat:
@@ -247,17 +260,23 @@ def compare(
     quantize: Quantized = None,
     adapter: Adapter = None,
     language: Language = "en",
+    advice: AdviceRules = None,
+    no_advice: NoAdvice = False,
 ) -> None:
     """Say which of two pictures looks better, and why."""
+    from .advice_rules import load_rules
     from .assistant import Assistant
     from .images import load_image
     from .terminal import console, printable, show_comparison, spinner
 
     picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
     original = None if reference is None else load_image(reference, name=printable(str(reference)))
+    wanted = _advice_of(advice, no_advice)
+    rules = None if wanted is None else load_rules(wanted)
     with spinner(f"loading {model}"):
         options = _options_of(quantize, adapter)
         assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype, options=options)
+    assistant.advice = rules
     result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
     if format is TextFormat.json:
         _print_json(result.to_dict())

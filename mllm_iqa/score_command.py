@@ -11,6 +11,7 @@ from time import monotonic
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .advice_rules import load_rules
 from .assistant import Assistant
 from .errors import ConfigError, ImageError, IqaError
 from .images import load_image
@@ -88,14 +89,17 @@ def checked_inputs(arguments: Sequence[str], options: ScoreOptions) -> Inputs:
 
 def load(options: ScoreOptions) -> Assistant:
     """The model that the options name."""
+    rules = None if options.advice is None else load_rules(options.advice)  # first: what is wrong with it costs no model
     with spinner(f"loading {options.model}"):
-        return Assistant.load(
+        assistant = Assistant.load(
             options.model,
             engine=options.engine,
             device=options.device,
             dtype=options.dtype,
             options=options.transformers,
         )
+    assistant.advice = rules
+    return assistant
 
 
 def _conclude(tally: Tally, failures: Sequence[Failure], seconds: float) -> None:

@@ -50,6 +50,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "notes": ("string", "what intake changed, joined by '; '"),
     "model": ("string", "what judged the picture"),
     "prompt": ("string", "the prompt and its version"),
+    "advice": ("string", "JSON list of what to do, [] when nothing was found, null when not asked for"),
     "error": ("string", "why the picture could not be judged; every column but name is null then"),
 }
 """The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field.
@@ -95,6 +96,7 @@ def flat_row(result: Result) -> dict[str, str | float | int | None]:
         "notes": "; ".join(image.notes),
         "model": result.model,
         "prompt": result.prompt,
+        "advice": None if result.advice is None else _json([asdict(advice) for advice in result.advice]),
         "error": None,
     }
 

@@ -25,6 +25,26 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What the file of a picture says about itself.
+
+    Attributes:
+        format: as Pillow calls it: "JPEG", "PNG", "WEBP" ...
+        bytes: size of the file.
+        jpeg_quality: of a JPEG, the quality 1..100 of its last save, about, on libjpeg's scale; None where its tables
+            tell none, and for other formats.
+        bits: of one channel in the file.
+        palette: whether its colors are a list of at most 256.
+    """
+
+    format: str
+    bytes: int
+    jpeg_quality: int | None = None
+    bits: int = 8
+    palette: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What was judged: the picture's name and size, and everything intake did to it before the model saw it.
 
@@ -34,6 +54,7 @@ class ImageInfo:
         judged_width, judged_height: of what the model saw, before padding to whole patches.
         notes: one short sentence per change (orientation applied, alpha composited, resized ...). Not among them: an
             engine may extend the right and bottom edges by less than one patch, mirrored, which changes no pixel.
+        file: what its file says about itself; None where it came as pixels.
     """
 
     name: str
@@ -42,6 +63,7 @@ class ImageInfo:
     judged_width: int
     judged_height: int
     notes: tuple[str, ...] = ()
+    file: FileFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about one finding or several.
+
+    Attributes:
+        kinds: of the findings it is about, in their order.
+        text: one to three sentences.
+        rule: which rule says so: name and version of its file, and its own name, e.g. "advice.v1/blur-slight".
+    """
+
+    kinds: tuple[str, ...]
+    text: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.text} [{', '.join(self.kinds)}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A picture's quality.
 
@@ -91,6 +131,8 @@ class Score:
         image: what was judged.
         model, prompt: names and versions of what judged it.
         reference: what it was judged against; None = on its own.
+        advice: what to do about the findings, largest expected gain first, from rules and never from the model; empty
+            when nothing was found; None when findings were not asked for.
     """
 
     mos: float
@@ -105,6 +147,7 @@ class Score:
     model: str
     prompt: str
     reference: ImageInfo | None = None
+    advice: tuple[Advice, ...] | None = None
 
     @property
     def level(self) -> str:
@@ -126,6 +169,7 @@ class Score:
         if self.explanation is not None:
             sure = "" if self.confidence is None else f" (confidence {self.confidence:.2f})"
             lines.append(f"{self.explanation}{sure}")
+        lines += [f"advice: {advice}" for advice in self.advice or ()]
         return "\n".join(lines)
 
 
@@ -143,6 +187,8 @@ class Comparison:
         a, b: what was compared; `reference`: what they were compared against, if anything.
         distortions_a, distortions_b: findings in each picture; None when not asked for.
         model, prompt: names and versions of what judged them.
+        advice: what the loser needs, as in `Score`; empty where nothing was found in it or there is none; None when
+            findings were not asked for.
     """
 
     winner: Winner
@@ -158,6 +204,7 @@ class Comparison:
     distortions_b: tuple[Finding, ...] | None
     model: str
     prompt: str
+    advice: tuple[Advice, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -169,6 +216,7 @@ class Comparison:
         lines = [f"{head} (probability {self.probability:.2f}; order {'flips' if self.order_flip else 'agrees'})"]
         if self.explanation is not None:
             lines.append(f"{self.explanation} (confidence {self.confidence:.2f})")
+        lines += [f"advice: {advice}" for advice in self.advice or ()]
         return "\n".join(lines)
 
 
