@@ -18,7 +18,6 @@ from .levels import LEVELS
 from .prompt_files import load_prompt
 from .types import Advice, Comparison, FileFacts, Finding, ImageInfo, Score
 
-
 _SURE = 0.5
 """Probability of its kind from which on a finding is taken at its word; below, only its family is."""
 
@@ -107,9 +106,7 @@ def advised_comparison(comparison: Comparison, rules: Rules | None = None) -> Co
     return replace(comparison, advice=advise(findings, loser, reference=comparison.reference, rules=rules))
 
 
-def _matches(
-    findings: Sequence[Finding], image: ImageInfo, reference: ImageInfo | None, rules: Rules
-) -> list[_Match]:
+def _matches(findings: Sequence[Finding], image: ImageInfo, reference: ImageInfo | None, rules: Rules) -> list[_Match]:
     """Every rule that holds, those that know more first, else in the order of the rules."""
     # By severity and name, so that what is said does not depend on the order of the findings.
     places = sorted(range(len(findings)), key=lambda i: (-findings[i].severity, findings[i].kind))

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
 from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
 from .ranking import fit, pairs_of, ranks_of
+from .rubric import Rubric, judge_by, load_rubric
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -33,7 +35,7 @@ from .scoring import (
 )
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
-from .types import Comparison, Failure, Finding, RankedImage, Ranking, Score
+from .types import Comparison, Failure, Finding, RankedImage, Ranking, RubricScore, Score
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
@@ -283,6 +285,50 @@ class Assistant:
             model=self.backend.name,
             prompt=prompt.name,
         )
+
+    def score_by(
+        self, image: ImageSource, *rubrics: Rubric | str | os.PathLike[str], name: str | None = None
+    ) -> tuple[RubricScore, ...]:
+        """Judge one picture by rubrics: questions and levels of your own. The results are on their scales, and no MOS.
+
+        Args:
+            image: anything `load_image` takes.
+            rubrics: 1 to 16; names of shipped ones, files, or what `load_rubric` gave.
+            name: what to call the picture in the results.
+
+        Raises:
+            ImageError: a picture that cannot be read or judged.
+            PromptError: no such rubric, or words that the model's tokenizer does not keep apart.
+        """
+        (result,) = judge_by(self.backend, [self._picture(image, name)], _rubrics(rubrics))
+        return result
+
+    def score_many_by(
+        self,
+        images: Iterable[ImageSource],
+        rubrics: Sequence[Rubric | str | os.PathLike[str]],
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[RubricScore, ...] | Failure]:
+        """`score_by` for pictures one after the other, as an iterator that holds `batch_size` at a time.
+
+        A picture that cannot be read becomes a `Failure` in its place; the rest goes on.
+        """
+        _check_several(images)
+        chosen = _rubrics(rubrics)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        stream = iter(images)
+
+        def results() -> Iterator[tuple[RubricScore, ...] | Failure]:
+            while chunk := list(itertools.islice(stream, batch_size)):
+                loaded = [self._picture_or_failure(source) for source in chunk]
+                pictures = [p for p in loaded if isinstance(p, Picture)]
+                judged = iter(judge_by(self.backend, pictures, chosen))
+                for item in loaded:
+                    yield item if isinstance(item, Failure) else next(judged)
+
+        return results()
 
     def chat(self, images: Sequence[ImageSource], messages: Sequence[dict[str, str]]) -> Iterator[str]:
         """Answer the last of the messages about the pictures, piece by piece.
@@ -535,6 +581,12 @@ def _level_word(prompt: Prompt, level: str) -> str:
     """How a level is said in a prompt: its own phrase, or the one of all levels."""
     own = f"level/{level}"
     return prompt.phrase(own) if own in prompt.phrases else prompt.phrase("level", level=level)
+
+
+def _rubrics(given: Sequence[Rubric | str | os.PathLike[str]]) -> list[Rubric]:
+    if isinstance(given, str | os.PathLike):
+        raise PromptError("give a list of rubrics, even of one")
+    return [rubric if isinstance(rubric, Rubric) else load_rubric(Path(rubric)) for rubric in given]
 
 
 def _check_several(images: object) -> None:

@@ -188,6 +188,9 @@ def score(
     ] = None,
     advice: AdviceRules = None,
     no_advice: NoAdvice = False,
+    rubric: Annotated[
+        list[str] | None, typer.Option(help="Score by a rubric instead: its name or file. Repeat it for several.")
+    ] = None,
 ) -> None:
     """Score pictures: a number, what is wrong, and why."""
     from .score_command import score as run_locally
@@ -215,6 +218,7 @@ def score(
         rows_per_part=rows_per_part,
         listing=listing,
         advice=_advice_of(advice, no_advice),
+        rubrics=tuple(rubric or ()),
     )
     if engine is ScoreEngine.ray:
         ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
@@ -344,6 +348,78 @@ def pull(model: Annotated[str, typer.Argument(help="A name from `mllm-iqa models
     from .models_command import pull as run
 
     print(run(model))
+
+
+rubric_app = typer.Typer(no_args_is_help=True, help="Make, check and list rubrics: your own question and levels.")
+app.add_typer(rubric_app, name="rubric")
+RubricName = Annotated[str, typer.Argument(help="A name from `mllm-iqa rubric list`, or a file.")]
+
+
+@rubric_app.command("new")
+def new_rubric(
+    name: Annotated[str, typer.Argument(help="What to call it: small letters, digits and underscores.")],
+    question: Annotated[str, typer.Option(help="What to ask about the picture.")],
+    levels: Annotated[str, typer.Option(help="2 to 9 words with slashes between: ready/needs work/unusable.")],
+    values: Annotated[str | None, typer.Option(help="What each level counts: 100/50/0; else 1, 2, 3 ...")] = None,
+    prefix: Annotated[str, typer.Option(help="How the answer begins before the level.")] = "",
+    worst_first: Annotated[bool, typer.Option("--worst-first", help="The first level is the worst.")] = False,
+    language: Annotated[str, typer.Option(help="Of the words: en or zh.")] = "en",
+    output: Annotated[Path | None, typer.Option(help="The file.", show_default="NAME.v1.yaml")] = None,
+) -> None:
+    """Write a rubric's file, to be checked, used and passed on."""
+    from .rubric_command import new_rubric as make
+
+    path = make(
+        name,
+        question=question,
+        levels=levels,
+        values=values,
+        prefix=prefix,
+        worst_first=worst_first,
+        language=language,
+        output=output,
+    )
+    print(path)
+
+
+@rubric_app.command("check")
+def check_rubric(
+    rubric: RubricName,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+) -> None:
+    """Say whether a model can answer a rubric; exit with 1 when there is doubt."""
+    from .assistant import Assistant
+    from .rubric import load_rubric
+    from .rubric_command import check
+    from .terminal import spinner
+
+    found = load_rubric(rubric)
+    with spinner(f"loading {model}"):
+        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype)
+    raise typer.Exit(check(found, assistant, as_json=format is TextFormat.json))
+
+
+@rubric_app.command("show")
+def show_rubric(rubric: RubricName) -> None:
+    """Print a rubric's file."""
+    from .rubric import load_rubric
+
+    print(load_rubric(rubric).to_yaml(), end="")
+
+
+@rubric_app.command("list")
+def list_rubrics(
+    folder: Annotated[Path, typer.Argument(help="A folder with rubrics of yours.")] = Path("."),
+    format: Listing = ListFormat.table,
+) -> None:
+    """List the shipped rubrics and those of a folder."""
+    from .rubric_command import list_rubrics as run
+
+    run(folder, as_json=format is ListFormat.json)
 
 
 @app.command()

@@ -38,6 +38,14 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     Raises:
         IqaError: before anything was scored: no such picture, unusable output, unknown model, unreadable reference.
     """
+    if options.rubrics:
+        from .rubric_command import rubrics_asked, score_rubrics
+
+        rubrics = rubrics_asked(options)
+        inputs = checked_inputs(arguments, options)
+        if options.output is None and options.format == "parquet":
+            raise ConfigError("Parquet is a binary format; name its file with --output")
+        return score_rubrics(inputs, options, load(options), rubrics)
     inputs = checked_inputs(arguments, options)
     if options.run is not None:
         from .large_run import score_in_parts
@@ -89,7 +97,9 @@ def checked_inputs(arguments: Sequence[str], options: ScoreOptions) -> Inputs:
 
 def load(options: ScoreOptions) -> Assistant:
     """The model that the options name."""
-    rules = None if options.advice is None else load_rules(options.advice)  # first: what is wrong with it costs no model
+    rules = (
+        None if options.advice is None else load_rules(options.advice)
+    )  # first: what is wrong with it costs no model
     with spinner(f"loading {options.model}"):
         assistant = Assistant.load(
             options.model,

@@ -25,6 +25,7 @@ class ScoreOptions:
         rows_per_part: of such a run, at least 1.
         listing: a file of paths, one a line; None = none.
         advice: a file of rules, or the name of shipped ones; None = no advice.
+        rubrics: names or files; where there are any, pictures are scored by them instead.
     """
 
     format: str
@@ -43,3 +44,4 @@ class ScoreOptions:
     rows_per_part: int = 1000
     listing: Path | None = None
     advice: str | None = SHIPPED
+    rubrics: tuple[str, ...] = ()

@@ -267,6 +267,46 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class RubricScore:
+    """A picture by a rubric: on the rubric's own scale, which is no MOS.
+
+    Attributes:
+        rubric: its name and version.
+        level: the most probable level word.
+        value: expectation of the levels' values.
+        std: standard deviation of the values, in the rubric's units.
+        probabilities: of each level word given that the answer is one of them, in the rubric's order; sums to 1.
+        entropy: of them, in [0, 1]: 0 = sure of one level, 1 = all alike.
+        outside_mass: probability, in [0, 1], that the model put on anything but a level; large = it would have said
+            something else, and what is left says little.
+        scale: smallest and largest value of the rubric.
+        image: what was judged.
+        model: name and version of what judged it.
+    """
+
+    rubric: str
+    level: str
+    value: float
+    std: float
+    probabilities: dict[str, float]
+    entropy: float
+    outside_mass: float
+    scale: tuple[float, float]
+    image: ImageInfo
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        low, high = self.scale
+        shares = ", ".join(f"{word} {p:.2f}" for word, p in self.probabilities.items())
+        text = f"{self.image.name}: {self.rubric} {self.level} ({self.value:.2f} on {low:g} to {high:g}; {shares})"
+        return text if self.outside_mass < 0.5 else f"{text}; {self.outside_mass:.2f} of the answer is no level"
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A picture that could not be judged: a row of its own in every table, never dropped or replaced."""
 

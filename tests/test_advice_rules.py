@@ -83,7 +83,10 @@ def test_a_rule_of_the_same_name_replaces_the_shipped_one(tmp_path: Path) -> Non
 def test_a_file_in_chinese_extends_the_chinese_rules(tmp_path: Path) -> None:
     own = {**OWN, "language": "zh", "rules": [{**OWN["rules"][0], "text": "请用本室的降噪工具处理{kind}。"}]}
     rules = load_rules(written(tmp_path, own))
-    assert advise([Finding("gaussian noise", "noise", 3, 0.9)], INFO, rules=rules)[0].text == "请用本室的降噪工具处理高斯噪声。"
+    assert (
+        advise([Finding("gaussian noise", "noise", 3, 0.9)], INFO, rules=rules)[0].text
+        == "请用本室的降噪工具处理高斯噪声。"
+    )
     assert advise([Finding("lens blur", "blur", 1, 0.9)], INFO, rules=rules)[0].text.endswith("。")
 
 
