@@ -42,9 +42,10 @@ def advise(
     """What to do about the findings of one picture.
 
     A finding whose kind the model gave less than half of the probability counts as its family alone, since kinds of one
-    family are easily taken for each other. Of the rules that hold, those that are about more findings and ask for more facts are taken first; a rule about a
-    finding that has its advice already, or whose action contradicts one taken before, is left out. What is taken is
-    ordered by expected gain: the rule's gain (1..3) times the largest severity it is about.
+    family are easily taken for each other. Of the rules that hold, those that are about more findings and ask for more
+    facts are taken first; a rule about a finding that has its advice already, or whose action contradicts one taken
+    before, is left out. What is taken is ordered by expected gain: the rule's gain (1..3) times the largest severity it
+    is about.
 
     Args:
         findings: of the picture, most harmful first.

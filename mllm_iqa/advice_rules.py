@@ -145,7 +145,7 @@ class Rule(_Strict):
 
     @property
     def is_fallback(self) -> bool:
-        """Whether it can always be said of its finding: nothing but the finding is asked, and nothing contradicts it."""
+        """Whether it can always be said of its finding: only the finding is asked, nothing contradicts it."""
         asks = (self.without, self.reference, self.scaled, self.file)
         return len(self.findings) == 1 and not self.does and asks == ((), None, None, None)
 
