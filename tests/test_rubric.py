@@ -227,7 +227,7 @@ def test_words_that_the_tokenizer_does_not_keep_apart(assistant: Assistant) -> N
 
 
 def test_bad_calls(assistant: Assistant) -> None:
-    with pytest.raises(PromptError, match="two rubrics are called 'print.v1'"):
+    with pytest.raises(PromptError, match=r"two rubrics are called 'print\.v1'"):
         assistant.score_by(pixels(0), changed(), changed())
     with pytest.raises(PromptError, match="give 1 to 16 rubrics, got 0"):
         assistant.score_by(pixels(0))
@@ -259,7 +259,7 @@ def test_an_answer_that_does_not_look_at_the_picture_is_told() -> None:
     assert check.sound and check.words[0].tokens is None
     assert any("answers alike" in warning for warning in check.warnings)
     assert any("0.97 of its answer on other words" in warning for warning in check.warnings)
-    assert [one.image.name for one in check.trial][0] == "plain grey" and len(check.trial) == 4
+    assert check.trial[0].image.name == "plain grey" and len(check.trial) == 4
 
 
 def test_the_check_says_which_words_nano_never_saw() -> None:
