@@ -174,7 +174,7 @@ def _said(
 ) -> Advice:
     about = [findings[i] for i in sorted(match.places)]
     words = load_prompt("vocabulary.v1", rules.language)
-    names = [words.phrase(f"kind/{f.kind}") for f in about]
+    names = [words.phrase(f"kind/{f.kind}" if f.probability >= _SURE else f"family/{f.family}") for f in about]
     listed = names[0]
     for i, name in enumerate(names[1:], start=2):
         listed = words.phrase("and" if i == len(names) else "comma", before=listed, item=name)

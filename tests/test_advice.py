@@ -175,6 +175,11 @@ def test_a_text_says_what_the_file_says() -> None:
     assert "600x400" in text and "1200x800" in text and "not the codec" in text
 
 
+def test_a_kind_that_is_not_sure_is_not_named() -> None:
+    assert "glass blur" not in advise([found("glass blur", 2, 0.32)], INFO)[0].text
+    assert "blur of this strength" in advise([found("glass blur", 2, 0.32)], INFO)[0].text
+
+
 def test_no_text_claims_what_the_file_does_not_say() -> None:
     claims = re.compile(r"saved at|This (file|JPEG|GIF|PNG)|loses nothing|palette")
     for finding in classes(shipped_rules()):
