@@ -23,11 +23,13 @@ __all__ = [
     "IqaError",
     "RankedImage",
     "Ranking",
+    "RubricScore",
     "Score",
     "__version__",
     "chat",
     "compare_images",
     "explain",
+    "load_rubric",
     "rank_images",
     "score_image",
 ]
@@ -35,7 +37,8 @@ __all__ = [
 if TYPE_CHECKING:
     from .assistant import Assistant, chat, compare_images, explain, rank_images, score_image
     from .errors import ImageError, IqaError
-    from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, Score
+    from .rubric import load_rubric
+    from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, RubricScore, Score
 
     __version__: str
 else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
@@ -46,6 +49,7 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "explain": ".assistant",
         "rank_images": ".assistant",
         "score_image": ".assistant",
+        "load_rubric": ".rubric",
         "ImageError": ".errors",
         "IqaError": ".errors",
         "Comparison": ".types",
@@ -55,6 +59,7 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "Interval": ".types",
         "RankedImage": ".types",
         "Ranking": ".types",
+        "RubricScore": ".types",
         "Score": ".types",
     }
 

@@ -6,8 +6,12 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from pathlib import Path
+from typing import Literal
 
 from . import registry
+from .advice import advised, advised_comparison
+from .advice_rules import Rules, shipped_rules
 from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
 from .checkpoints import Card
@@ -17,6 +21,7 @@ from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
 from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
 from .rank_pictures import rank_pictures
+from .rubric import Rubric, judge_by, load_rubric
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -28,7 +33,7 @@ from .scoring import (
 )
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
-from .types import Comparison, Failure, Finding, Ranking, Score
+from .types import Comparison, Failure, Finding, Ranking, RubricScore, Score
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
@@ -48,6 +53,7 @@ class Assistant:
         card: Card | None = None,
         max_pixels: int | None = None,
         entry: registry.ModelEntry | None = None,
+        advice: Rules | Literal["shipped"] | None = "shipped",
     ) -> None:
         """Wrap a backend.
 
@@ -56,10 +62,12 @@ class Assistant:
             card: of its checkpoint, for the calibrated interval.
             max_pixels: pixel budget of one picture instead of the backend's own.
             entry: of its model in the registry, which says how it is asked, how it answers and what it can do.
+            advice: rules that advice comes from, see `advice_rules.load_rules`; None = give none.
         """
         self.backend = backend
         self.card = card
         self.entry = entry
+        self.advice = advice
         self.can = registry.ALL if entry is None else entry.can
         self.max_pixels = max_pixels if max_pixels is not None else backend.max_pixels
 
@@ -212,7 +220,7 @@ class Assistant:
             for side, (findings, _) in zip(("first", "second"), found, strict=True):
                 explanation += words.phrase(f"{side}/findings", findings=_words(findings))
             confidence = geometric_mean([mean[winner], *found[0][1], *found[1][1]])
-        return Comparison(
+        result = Comparison(
             winner=winner,
             probability=mean[winner],
             probabilities=mean,
@@ -227,6 +235,7 @@ class Assistant:
             model=self.backend.name,
             prompt=prompt.name,
         )
+        return result if self.rules is None else advised_comparison(result, self.rules)
 
     def rank(self, images: Sequence[ImageSource], *, language: str = "en", comparisons: int | None = None) -> Ranking:
         """Order pictures from best to worst: pairs are compared in both orders, then one strength each is fitted.
@@ -245,6 +254,50 @@ class Assistant:
         _check_several(images)
         self._check_language(language)
         return rank_pictures(self, images, comparisons=comparisons, strict=True)
+
+    def score_by(
+        self, image: ImageSource, *rubrics: Rubric | str | os.PathLike[str], name: str | None = None
+    ) -> tuple[RubricScore, ...]:
+        """Judge one picture by rubrics: questions and levels of your own. The results are on their scales, and no MOS.
+
+        Args:
+            image: anything `load_image` takes.
+            rubrics: 1 to 16; names of shipped ones, files, or what `load_rubric` gave.
+            name: what to call the picture in the results.
+
+        Raises:
+            ImageError: a picture that cannot be read or judged.
+            PromptError: no such rubric, or words that the model's tokenizer does not keep apart.
+        """
+        (result,) = judge_by(self.backend, [self._picture(image, name)], _rubrics(rubrics))
+        return result
+
+    def score_many_by(
+        self,
+        images: Iterable[ImageSource],
+        rubrics: Sequence[Rubric | str | os.PathLike[str]],
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[RubricScore, ...] | Failure]:
+        """`score_by` for pictures one after the other, as an iterator that holds `batch_size` at a time.
+
+        A picture that cannot be read becomes a `Failure` in its place; the rest goes on.
+        """
+        _check_several(images)
+        chosen = _rubrics(rubrics)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        stream = iter(images)
+
+        def results() -> Iterator[tuple[RubricScore, ...] | Failure]:
+            while chunk := list(itertools.islice(stream, batch_size)):
+                loaded = [self._picture_or_failure(source) for source in chunk]
+                pictures = [p for p in loaded if isinstance(p, Picture)]
+                judged = iter(judge_by(self.backend, pictures, chosen))
+                for item in loaded:
+                    yield item if isinstance(item, Failure) else next(judged)
+
+        return results()
 
     def chat(self, images: Sequence[ImageSource], messages: Sequence[dict[str, str]]) -> Iterator[str]:
         """Answer the last of the messages about the pictures, piece by piece.
@@ -267,6 +320,11 @@ class Assistant:
         return self.backend.stream(Conversation(pictures, turns), max_new_tokens=_CHAT_TOKENS)
 
     # Parts.
+
+    @property
+    def rules(self) -> Rules | None:
+        """The rules that advice comes from; None = no advice is given."""
+        return shipped_rules() if self.advice == "shipped" else self.advice
 
     def _check_language(self, language: str) -> None:
         if language not in self.backend.languages:
@@ -327,7 +385,7 @@ class Assistant:
                     reference=None if references is None else references[i].info,
                 )
             )
-        return scores
+        return scores if self.rules is None else [advised(score, self.rules) for score in scores]
 
     def _score_written(
         self, pictures: Sequence[Picture], entry: registry.ModelEntry, *, explain: bool
@@ -492,6 +550,12 @@ def _level_word(prompt: Prompt, level: str) -> str:
     """How a level is said in a prompt: its own phrase, or the one of all levels."""
     own = f"level/{level}"
     return prompt.phrase(own) if own in prompt.phrases else prompt.phrase("level", level=level)
+
+
+def _rubrics(given: Sequence[Rubric | str | os.PathLike[str]]) -> list[Rubric]:
+    if isinstance(given, str | os.PathLike):
+        raise PromptError("give a list of rubrics, even of one")
+    return [rubric if isinstance(rubric, Rubric) else load_rubric(Path(rubric)) for rubric in given]
 
 
 def _check_several(images: object) -> None:

@@ -88,6 +88,7 @@ class ListFormat(StrEnum):
     json = "json"
 
 
+SHIPPED_ADVICE = "advice.v1"
 _FORMATS = ", ".join(ScoreFormat)
 Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, a hub id, or a server's URL.")]
 EngineName = Annotated[Engine, typer.Option("--engine", help="What runs the model; auto: openai for a URL.")]
@@ -108,6 +109,8 @@ Embed = Annotated[
         show_default="by the number of pictures",
     ),
 ]
+AdviceRules = Annotated[Path | None, typer.Option("--advice", help="Rules of your own for the advice: a YAML file.")]
+NoAdvice = Annotated[bool, typer.Option("--no-advice", help="Say what is wrong, and not what to do about it.")]
 Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
@@ -209,6 +212,11 @@ def score(
     address: Annotated[
         str | None, typer.Option(help="With --engine ray: a cluster's address; without it, this machine.")
     ] = None,
+    advice: AdviceRules = None,
+    no_advice: NoAdvice = False,
+    rubric: Annotated[
+        list[str] | None, typer.Option(help="Score by a rubric instead: its name or file. Repeat it for several.")
+    ] = None,
 ) -> None:
     """Score pictures: a number, what is wrong, and why."""
     from .score_command import score as run_locally
@@ -235,6 +243,8 @@ def score(
         run=run,
         rows_per_part=rows_per_part,
         listing=listing,
+        advice=_advice_of(advice, no_advice),
+        rubrics=tuple(rubric or ()),
     )
     if engine is ScoreEngine.ray:
         ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
@@ -247,6 +257,13 @@ def score(
 
 def _options_of(quantize: Quantize | None, adapter: str | None) -> TransformersOptions:
     return TransformersOptions(quantize=quantize, adapters=() if adapter is None else (adapter,))
+
+
+def _advice_of(rules: Path | None, none: bool) -> str | None:
+    """What gives the advice: a file, shipped rules by their name, or nothing."""
+    if rules is not None and none:
+        raise ConfigError("--advice and --no-advice exclude each other")
+    return None if none else SHIPPED_ADVICE if rules is None else str(rules)
 
 
 def _format_of(output: Path | None) -> ScoreFormat:
@@ -273,17 +290,23 @@ def compare(
     quantize: Quantized = None,
     adapter: Adapter = None,
     language: Language = "en",
+    advice: AdviceRules = None,
+    no_advice: NoAdvice = False,
 ) -> None:
     """Say which of two pictures looks better, and why."""
+    from .advice_rules import load_rules
     from .assistant import Assistant
     from .images import load_image
     from .terminal import console, printable, show_comparison, spinner
 
     picture_a, picture_b = (load_image(path, name=printable(str(path))) for path in (a, b))
     original = None if reference is None else load_image(reference, name=printable(str(reference)))
+    wanted = _advice_of(advice, no_advice)
+    rules = None if wanted is None else load_rules(wanted)
     with spinner(f"loading {model}"):
         options = _options_of(quantize, adapter)
         assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype, options=options)
+    assistant.advice = rules
     result = assistant.compare(picture_a, picture_b, reference=original, explain=explain, language=language)
     if format is TextFormat.json:
         _print_json(result.to_dict())
@@ -451,6 +474,78 @@ def pull(model: Annotated[str, typer.Argument(help="A name from `mllm-iqa models
     from .models_command import pull as run
 
     print(run(model))
+
+
+rubric_app = typer.Typer(no_args_is_help=True, help="Make, check and list rubrics: your own question and levels.")
+app.add_typer(rubric_app, name="rubric")
+RubricName = Annotated[str, typer.Argument(help="A name from `mllm-iqa rubric list`, or a file.")]
+
+
+@rubric_app.command("new")
+def new_rubric(
+    name: Annotated[str, typer.Argument(help="What to call it: small letters, digits and underscores.")],
+    question: Annotated[str, typer.Option(help="What to ask about the picture.")],
+    levels: Annotated[str, typer.Option(help="2 to 9 words with slashes between: ready/needs work/unusable.")],
+    values: Annotated[str | None, typer.Option(help="What each level counts: 100/50/0; else 1, 2, 3 ...")] = None,
+    prefix: Annotated[str, typer.Option(help="How the answer begins before the level.")] = "",
+    worst_first: Annotated[bool, typer.Option("--worst-first", help="The first level is the worst.")] = False,
+    language: Annotated[str, typer.Option(help="Of the words: en or zh.")] = "en",
+    output: Annotated[Path | None, typer.Option(help="The file.", show_default="NAME.v1.yaml")] = None,
+) -> None:
+    """Write a rubric's file, to be checked, used and passed on."""
+    from .rubric_command import new_rubric as make
+
+    path = make(
+        name,
+        question=question,
+        levels=levels,
+        values=values,
+        prefix=prefix,
+        worst_first=worst_first,
+        language=language,
+        output=output,
+    )
+    print(path)
+
+
+@rubric_app.command("check")
+def check_rubric(
+    rubric: RubricName,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+) -> None:
+    """Say whether a model can answer a rubric; exit with 1 when there is doubt."""
+    from .assistant import Assistant
+    from .rubric import load_rubric
+    from .rubric_command import check
+    from .terminal import spinner
+
+    found = load_rubric(rubric)
+    with spinner(f"loading {model}"):
+        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype)
+    raise typer.Exit(check(found, assistant, as_json=format is TextFormat.json))
+
+
+@rubric_app.command("show")
+def show_rubric(rubric: RubricName) -> None:
+    """Print a rubric's file."""
+    from .rubric import load_rubric
+
+    print(load_rubric(rubric).to_yaml(), end="")
+
+
+@rubric_app.command("list")
+def list_rubrics(
+    folder: Annotated[Path, typer.Argument(help="A folder with rubrics of yours.")] = Path("."),
+    format: Listing = ListFormat.table,
+) -> None:
+    """List the shipped rubrics and those of a folder."""
+    from .rubric_command import list_rubrics as run
+
+    run(folder, as_json=format is ListFormat.json)
 
 
 @app.command()

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
+from .file_facts import file_facts
 from .srgb import Array, eight_bit, to_srgb
 from .types import ImageInfo
 
@@ -117,8 +118,9 @@ def load_image(
             return _refitted(source, name, max_pixels)
         notes: list[str] = []
         with _opened(source, notes) as raw:
+            facts = None if raw is source else file_facts(raw)  # a PIL image may have been changed since it was opened
             image = to_srgb(_loaded(raw, notes, max_source_pixels), background, notes)
-        return _finished(image, ImageInfo(shown, *image.size, *image.size, tuple(notes)), max_pixels)
+        return _finished(image, ImageInfo(shown, *image.size, *image.size, tuple(notes), facts), max_pixels)
     except ImageError as error:
         raise ImageError(f"{where}: {error}") from error.__cause__
 

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from .advice_rules import SHIPPED, load_rules
 from .assistant import Assistant
 from .containers import Item
 from .errors import ConfigError, IqaError
@@ -49,8 +51,17 @@ def settings_of(inputs: Inputs, options: ScoreOptions, *, engine: str, device: s
     return {
         "inputs": list(inputs.arguments),
         **others,
+        "advice rules": _advice_digest(options),
         **run_settings(model=options.model, adapters=options.transformers.adapters, engine=engine, device=device),
     }
+
+
+def _advice_digest(options: ScoreOptions) -> str | None:
+    """SHA-256 of a user's own rules; the shipped ones are among the prompts."""
+    if options.advice is None or options.advice == SHIPPED:
+        return None
+    load_rules(options.advice)  # so that a file that cannot be used is refused here, in one sentence
+    return sha256(Path(options.advice).read_bytes()).hexdigest()
 
 
 def engine_name(options: ScoreOptions) -> str:

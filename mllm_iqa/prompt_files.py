@@ -96,11 +96,12 @@ def _ending(language: str) -> str:
 
 
 def prompt_names(language: str = "en") -> list[str]:
-    """Names of all prompt files of a language, sorted."""
+    """Names of all prompt files of a language, sorted; `advice` files, which hold rules, are read by `advice_rules`."""
     ending = _ending(language)
     others = tuple(_ending(other) for other in WRITTEN_LANGUAGES if len(_ending(other)) > len(ending))
     names = [file.name for file in files("mllm_iqa.prompts").iterdir()]
-    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending) and not name.endswith(others))
+    found = (name.removesuffix(ending) for name in names if name.endswith(ending) and not name.endswith(others))
+    return sorted(name for name in found if not name.startswith("advice."))
 
 
 def effect_key(kind: str, severity: int) -> str:

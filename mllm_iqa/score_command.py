@@ -11,6 +11,7 @@ from time import monotonic
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .advice_rules import load_rules
 from .assistant import Assistant
 from .errors import ConfigError, ImageError, IqaError
 from .images import load_image
@@ -37,6 +38,14 @@ def score(arguments: Sequence[str], options: ScoreOptions) -> int:
     Raises:
         IqaError: before anything was scored: no such picture, unusable output, unknown model, unreadable reference.
     """
+    if options.rubrics:
+        from .rubric_command import rubrics_asked, score_rubrics
+
+        rubrics = rubrics_asked(options)
+        inputs = checked_inputs(arguments, options)
+        if options.output is None and options.format == "parquet":
+            raise ConfigError("Parquet is a binary format; name its file with --output")
+        return score_rubrics(inputs, options, load(options), rubrics)
     inputs = checked_inputs(arguments, options)
     if options.run is not None:
         from .large_run import score_in_parts
@@ -88,14 +97,19 @@ def checked_inputs(arguments: Sequence[str], options: ScoreOptions) -> Inputs:
 
 def load(options: ScoreOptions) -> Assistant:
     """The model that the options name."""
+    rules = (
+        None if options.advice is None else load_rules(options.advice)
+    )  # first: what is wrong with it costs no model
     with spinner(f"loading {options.model}"):
-        return Assistant.load(
+        assistant = Assistant.load(
             options.model,
             engine=options.engine,
             device=options.device,
             dtype=options.dtype,
             options=options.transformers,
         )
+    assistant.advice = rules
+    return assistant
 
 
 def _conclude(tally: Tally, failures: Sequence[Failure], seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .advice_rules import SHIPPED
 from .transformers_options import TransformersOptions
 
 
@@ -23,6 +24,8 @@ class ScoreOptions:
         run: folder of a run in parts; None = no parts.
         rows_per_part: of such a run, at least 1.
         listing: a file of paths, one a line; None = none.
+        advice: a file of rules, or the name of shipped ones; None = no advice.
+        rubrics: names or files; where there are any, pictures are scored by them instead.
     """
 
     format: str
@@ -40,3 +43,5 @@ class ScoreOptions:
     run: Path | None = None
     rows_per_part: int = 1000
     listing: Path | None = None
+    advice: str | None = SHIPPED
+    rubrics: tuple[str, ...] = ()

@@ -13,10 +13,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TextIO, TypeAlias, TypeVar, overload
 
 from .errors import ConfigError
 from .levels import LEVELS
@@ -28,6 +28,23 @@ if TYPE_CHECKING:
 
 Result: TypeAlias = Score | Failure
 Write: TypeAlias = Callable[[Result], None]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class RowForm(Generic[Row]):
+    """What rows of one kind look like.
+
+    Attributes:
+        columns: of a flat row: name -> (Arrow type, meaning).
+        flat: a result as a flat row.
+        nested: the same as a nested one.
+    """
+
+    columns: dict[str, tuple[str, str]]
+    flat: Callable[[Row], dict[str, Any]]
+    nested: Callable[[Row], dict[str, Any]]
+
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "name": ("string", "the path as given on the command line, or found below a folder given there"),
@@ -50,6 +67,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "notes": ("string", "what intake changed, joined by '; '"),
     "model": ("string", "what judged the picture"),
     "prompt": ("string", "the prompt and its version"),
+    "advice": ("string", "JSON list of what to do, [] when nothing was found, null when not asked for"),
     "error": ("string", "why the picture could not be judged; every column but name is null then"),
 }
 """The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field.
@@ -95,11 +113,23 @@ def flat_row(result: Result) -> dict[str, str | float | int | None]:
         "notes": "; ".join(image.notes),
         "model": result.model,
         "prompt": result.prompt,
+        "advice": None if result.advice is None else _json([asdict(advice) for advice in result.advice]),
         "error": None,
     }
 
 
-def writing(format: str, output: Path | None) -> AbstractContextManager[Write]:
+SCORE_ROWS: RowForm[Result] = RowForm(COLUMNS, flat_row, nested_row)
+
+
+@overload
+def writing(format: str, output: Path | None) -> AbstractContextManager[Write]: ...
+
+
+@overload
+def writing(format: str, output: Path | None, rows: RowForm[Row]) -> AbstractContextManager[Callable[[Row], None]]: ...
+
+
+def writing(format: str, output: Path | None, rows: RowForm[Any] = SCORE_ROWS) -> AbstractContextManager[Any]:
     """A function that writes one row, valid inside the block.
 
     Args:
@@ -107,12 +137,13 @@ def writing(format: str, output: Path | None) -> AbstractContextManager[Write]:
         output: the file to write (UTF-8); None = stdout, which "parquet" refuses. JSON Lines rows are in the file as
             soon as they are written, and on the disk a second later; the other formats appear when the block ends
             without an exception, and replace what was there.
+        rows: of what kind; scores unless given.
 
     Raises:
         ConfigError: Parquet to stdout.
         ValueError: while writing JSON, for a number that JSON cannot hold (NaN, infinity).
     """
-    return WRITERS[format](output)
+    return WRITERS[format](output, rows)
 
 
 def _json(value: Any) -> str:
@@ -135,13 +166,13 @@ def text_output(output: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _json_array(output: Path | None) -> Iterator[Write]:
+def _json_array(output: Path | None, rows: RowForm[Any] = SCORE_ROWS) -> Iterator[Callable[[Any], None]]:
     with text_output(output) as file:
         lead = "[\n"
 
-        def write(result: Result) -> None:
+        def write(result: Any) -> None:
             nonlocal lead
-            file.write(lead + _json(nested_row(result)))
+            file.write(lead + _json(rows.nested(result)))
             lead = ",\n"
 
         yield write
@@ -149,13 +180,13 @@ def _json_array(output: Path | None) -> Iterator[Write]:
 
 
 @contextmanager
-def _json_lines(output: Path | None) -> Iterator[Write]:
+def _json_lines(output: Path | None, rows: RowForm[Any] = SCORE_ROWS) -> Iterator[Callable[[Any], None]]:
     with nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="\n") as file:
         synced = monotonic()
 
-        def write(result: Result) -> None:
+        def write(result: Any) -> None:
             nonlocal synced
-            file.write(_json(nested_row(result)) + "\n")
+            file.write(_json(rows.nested(result)) + "\n")
             file.flush()
             if output is not None and monotonic() - synced >= _SYNC_SECONDS:
                 os.fsync(file.fileno())
@@ -169,40 +200,40 @@ def _json_lines(output: Path | None) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(output: Path | None) -> Iterator[Write]:
+def _csv(output: Path | None, rows: RowForm[Any] = SCORE_ROWS) -> Iterator[Callable[[Any], None]]:
     with text_output(output) as file:
-        writer = csv.DictWriter(file, list(COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows.columns), lineterminator="\n")
         writer.writeheader()
 
-        def write(result: Result) -> None:
-            writer.writerow(flat_row(result))
+        def write(result: Any) -> None:
+            writer.writerow(rows.flat(result))
             file.flush()
 
         yield write
 
 
 @contextmanager
-def _parquet(output: Path | None) -> Iterator[Write]:
+def _parquet(output: Path | None, rows: RowForm[Any] = SCORE_ROWS) -> Iterator[Callable[[Any], None]]:
     if output is None:
         raise ConfigError("Parquet is a binary format; name its file with --output")
-    with replaced_at_end(output) as file, _parquet_rows(file) as write:
+    with replaced_at_end(output) as file, _parquet_rows(file, rows) as write:
         yield write
 
 
-def arrow_schema(**more: str) -> pa.Schema:
-    """The Arrow schema of flat rows; `more` adds columns after them, as name=type."""
+def arrow_schema(rows: RowForm[Any] | None = None, **more: str) -> pa.Schema:
+    """The Arrow schema of flat rows, of scores if None; `more` adds columns after them, as name=type."""
     import pyarrow as pa
 
-    kinds = {name: kind for name, (kind, _) in COLUMNS.items()} | more
+    kinds = {name: kind for name, (kind, _) in (SCORE_ROWS if rows is None else rows).columns.items()} | more
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
 
 
 @contextmanager
-def _parquet_rows(file: BinaryIO) -> Iterator[Write]:
+def _parquet_rows(file: BinaryIO, form: RowForm[Any]) -> Iterator[Callable[[Any], None]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = arrow_schema()
+    schema = arrow_schema(form)
     rows: list[dict[str, Any]] = []
     with pq.ParquetWriter(file, schema) as writer:
 
@@ -210,8 +241,8 @@ def _parquet_rows(file: BinaryIO) -> Iterator[Write]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             rows.clear()
 
-        def write(result: Result) -> None:
-            rows.append(flat_row(result))
+        def write(result: Any) -> None:
+            rows.append(form.flat(result))
             if len(rows) == _ROWS_PER_GROUP:
                 flush()
 
@@ -220,7 +251,7 @@ def _parquet_rows(file: BinaryIO) -> Iterator[Write]:
             flush()
 
 
-WRITERS: dict[str, Callable[[Path | None], AbstractContextManager[Write]]] = {
+WRITERS: dict[str, Callable[[Path | None, RowForm[Any]], AbstractContextManager[Callable[[Any], None]]]] = {
     "json": _json_array,
     "jsonl": _json_lines,
     "csv": _csv,

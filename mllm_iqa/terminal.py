@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from .advice import nothing_to_do
 from .cycles import Cycles
 from .levels import LEVELS
 from .types import Comparison, Failure, Finding, ImageInfo, Ranking, Score
@@ -58,6 +59,7 @@ def show_score(score: Score, *, on: Console) -> None:
         lines += [Text(""), Text(printable(score.explanation))]
     if score.confidence is not None:
         lines.append(Text(f"confidence of the text {score.confidence:.2f}", style="dim"))
+    lines += _advice(score)
     lines += [Text(""), Text(_judged(score.image), style="dim")]
     lines.append(Text(f"model {score.model}, prompt {score.prompt}", style="dim"))
     title = Text(printable(score.image.name))
@@ -79,6 +81,7 @@ def show_results(results: Sequence[Score | Failure], *, on: Console) -> None:
             sure = "" if score.confidence is None else f" (confidence {score.confidence:.2f})"
             text = f"{printable(score.explanation)}{sure}"
             parts.append(Text.assemble((printable(score.image.name), "bold"), ": ", text))
+            parts += [Text(f"  advice: {printable(str(advice))}") for advice in score.advice or ()]
     parts.append(Text(f"{len(scores)}/{len(results)} scored{_judges(scores)}", style="dim"))
     if on.is_terminal:
         on.print(Group(*parts))
@@ -104,6 +107,9 @@ def show_comparison(comparison: Comparison, *, on: Console) -> None:
         lines.append(Text(f"reference = {printable(comparison.reference.name)}"))
     if comparison.explanation is not None:
         lines.append(Text(f"{printable(comparison.explanation)} (confidence {comparison.confidence:.2f})"))
+    for advice in comparison.advice or ():
+        loser = "b" if comparison.winner == "a" else "a"
+        lines.append(Text(f"advice for {loser}: {printable(str(advice))}"))
     lines.append(Text(f"model {comparison.model}, prompt {comparison.prompt}", style="dim"))
     _print_plain(on, lines)
 
@@ -234,6 +240,14 @@ def _findings(score: Score) -> list[RenderableType]:
         where = "" if finding.region is None else "at " + ", ".join(f"{edge:.2f}" for edge in finding.region)
         grid.add_row(finding.kind, finding.severity_word, f"p={finding.probability:.2f}", where)
     return [Text(""), grid]
+
+
+def _advice(score: Score) -> list[RenderableType]:
+    """What to do, or that there is nothing to do; nothing where it was not asked."""
+    if score.advice is None:
+        return []
+    told = [str(advice) for advice in score.advice] or [nothing_to_do(score) or ""]
+    return [Text(""), *(Text(f"advice: {printable(words)}") for words in told)]
 
 
 def _found(findings: Sequence[Finding]) -> str:

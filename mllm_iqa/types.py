@@ -26,6 +26,26 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What the file of a picture says about itself.
+
+    Attributes:
+        format: as Pillow calls it: "JPEG", "PNG", "WEBP" ...
+        bytes: size of the file.
+        jpeg_quality: of a JPEG, the quality 1..100 of its last save, about, on libjpeg's scale; None where its tables
+            tell none, and for other formats.
+        bits: of one channel in the file.
+        palette: whether its colors are a list of at most 256.
+    """
+
+    format: str
+    bytes: int
+    jpeg_quality: int | None = None
+    bits: int = 8
+    palette: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What was judged: the picture's name and size, and everything intake did to it before the model saw it.
 
@@ -35,6 +55,7 @@ class ImageInfo:
         judged_width, judged_height: of what the model saw, before padding to whole patches.
         notes: one short sentence per change (orientation applied, alpha composited, resized ...). Not among them: an
             engine may extend the right and bottom edges by less than one patch, mirrored, which changes no pixel.
+        file: what its file says about itself; None where it came as pixels.
     """
 
     name: str
@@ -43,6 +64,7 @@ class ImageInfo:
     judged_width: int
     judged_height: int
     notes: tuple[str, ...] = ()
+    file: FileFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +95,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do about one finding or several.
+
+    Attributes:
+        kinds: of the findings it is about, in their order.
+        text: one to three sentences.
+        rule: which rule says so: name and version of its file, and its own name, e.g. "advice.v1/blur-slight".
+    """
+
+    kinds: tuple[str, ...]
+    text: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.text} [{', '.join(self.kinds)}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A picture's quality.
 
@@ -92,6 +132,8 @@ class Score:
         image: what was judged.
         model, prompt: names and versions of what judged it.
         reference: what it was judged against; None = on its own.
+        advice: what to do about the findings, largest expected gain first, from rules and never from the model; empty
+            when nothing was found; None when findings were not asked for.
     """
 
     mos: float
@@ -106,6 +148,7 @@ class Score:
     model: str
     prompt: str
     reference: ImageInfo | None = None
+    advice: tuple[Advice, ...] | None = None
 
     @property
     def level(self) -> str:
@@ -127,6 +170,7 @@ class Score:
         if self.explanation is not None:
             sure = "" if self.confidence is None else f" (confidence {self.confidence:.2f})"
             lines.append(f"{self.explanation}{sure}")
+        lines += [f"advice: {advice}" for advice in self.advice or ()]
         return "\n".join(lines)
 
 
@@ -144,6 +188,8 @@ class Comparison:
         a, b: what was compared; `reference`: what they were compared against, if anything.
         distortions_a, distortions_b: findings in each picture; None when not asked for.
         model, prompt: names and versions of what judged them.
+        advice: what the loser needs, as in `Score`; empty where nothing was found in it or there is none; None when
+            findings were not asked for.
     """
 
     winner: Winner
@@ -159,6 +205,7 @@ class Comparison:
     distortions_b: tuple[Finding, ...] | None
     model: str
     prompt: str
+    advice: tuple[Advice, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -170,6 +217,7 @@ class Comparison:
         lines = [f"{head} (probability {self.probability:.2f}; order {'flips' if self.order_flip else 'agrees'})"]
         if self.explanation is not None:
             lines.append(f"{self.explanation} (confidence {self.confidence:.2f})")
+        lines += [f"advice: {advice}" for advice in self.advice or ()]
         return "\n".join(lines)
 
 
@@ -223,6 +271,46 @@ class Ranking:
     def __str__(self) -> str:
         lines = [f"{r.rank}. {r.image.name} (strength {r.strength:+.2f} +- {r.error:.2f})" for r in self.images]
         return "\n".join([*lines, f"{self.comparisons} pairs compared, {self.order_flips} with orders that disagree"])
+
+
+@dataclass(frozen=True, slots=True)
+class RubricScore:
+    """A picture by a rubric: on the rubric's own scale, which is no MOS.
+
+    Attributes:
+        rubric: its name and version.
+        level: the most probable level word.
+        value: expectation of the levels' values.
+        std: standard deviation of the values, in the rubric's units.
+        probabilities: of each level word given that the answer is one of them, in the rubric's order; sums to 1.
+        entropy: of them, in [0, 1]: 0 = sure of one level, 1 = all alike.
+        outside_mass: probability, in [0, 1], that the model put on anything but a level; large = it would have said
+            something else, and what is left says little.
+        scale: smallest and largest value of the rubric.
+        image: what was judged.
+        model: name and version of what judged it.
+    """
+
+    rubric: str
+    level: str
+    value: float
+    std: float
+    probabilities: dict[str, float]
+    entropy: float
+    outside_mass: float
+    scale: tuple[float, float]
+    image: ImageInfo
+    model: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        low, high = self.scale
+        shares = ", ".join(f"{word} {p:.2f}" for word, p in self.probabilities.items())
+        text = f"{self.image.name}: {self.rubric} {self.level} ({self.value:.2f} on {low:g} to {high:g}; {shares})"
+        return text if self.outside_mass < 0.5 else f"{text}; {self.outside_mass:.2f} of the answer is no level"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,21 @@ from threading import Semaphore
 from typing import TypeVar
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import ConfigError, ImageError, IqaError
+from mllm_iqa.errors import ConfigError, ImageError, IqaError, PromptError
 from mllm_iqa.images import Picture, load_image
 from mllm_iqa.prompt_files import LANGUAGES
-from mllm_iqa.types import Comparison, Failure, Ranking, Score
+from mllm_iqa.types import Comparison, Failure, Ranking, RubricScore, Score
 
 from .batching import BatchingBackend, DeadlineError
 from .forms import shown
 from .metrics import Metrics
 from .options import Limits
 from .problems import Problem
-from .schemas import ChatRequest, CompareRequest, ExplainRequest, RankRequest, ScoreRequest, SentImage
+from .schemas import ChatRequest, CompareRequest, ExplainRequest, RankRequest, RubricRequest, ScoreRequest, SentImage
 from .url_fetch import Fetcher
 
 T = TypeVar("T")
-AnyRequest = ScoreRequest | ExplainRequest | CompareRequest | RankRequest | ChatRequest
+AnyRequest = ScoreRequest | ExplainRequest | CompareRequest | RankRequest | RubricRequest | ChatRequest
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +170,33 @@ class Judge:
                     return assistant.rank(pictures, language=request.language, comparisons=request.comparisons)
                 except ConfigError as error:  # too few comparisons
                     raise Problem("invalid_parameter", str(error)) from None
+
+        return await self._run(request, work)
+
+    async def rubric(self, request: RubricRequest) -> list[tuple[RubricScore, ...] | Failure]:
+        """A row for each picture; see `Assistant.score_many_by`.
+
+        Raises:
+            Problem: among others, a rubric that breaks the form or does not suit the model, or no readable picture.
+        """
+        try:
+            rubrics = request.parsed()
+        except PromptError as error:
+            raise Problem("invalid_parameter", str(error)) from None
+        sent = await self._fetched(request.images)
+
+        def work(assistant: Assistant, deadline: float) -> list[tuple[RubricScore, ...] | Failure]:
+            read = [self._picture_or_failure(image, assistant) for image in sent]
+            pictures = [picture for picture in read if isinstance(picture, Picture)]
+            if not pictures:
+                raise Problem("unreadable_image", "; ".join(f.error for f in read if isinstance(f, Failure)))
+            with _session(assistant, deadline):
+                many = assistant.score_many_by(pictures, rubrics, batch_size=self._limits.batch_rows)
+                try:
+                    rows = iter(list(many))
+                except PromptError as error:
+                    raise Problem("invalid_parameter", str(error)) from None
+            return [row if isinstance(row, Failure) else next(rows) for row in read]
 
         return await self._run(request, work)
 

@@ -68,6 +68,8 @@ def score(arguments: Sequence[str], options: ScoreOptions, cluster: Cluster) -> 
         raise ConfigError("--engine ray needs --run, a folder that every worker can write to")
     if options.reference is not None:
         raise ConfigError("--reference goes with a single picture, which needs no cluster; leave --engine ray out")
+    if options.rubrics:
+        raise ConfigError("--rubric and --engine ray do not go together")
     format = part_format(options)
     inputs = checked_inputs(arguments, options)
     device = options.device if options.device != "auto" else ("cuda" if cluster.gpus_per_worker else "cpu")

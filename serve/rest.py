@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
-from mllm_iqa.types import Comparison, Ranking, Score
+from mllm_iqa.types import Comparison, Failure, Ranking, Score
 
 from .forms import read_request
 from .judge import Judge
@@ -23,6 +23,8 @@ from .schemas import (
     ErrorAnswer,
     ExplainRequest,
     RankRequest,
+    RubricAnswer,
+    RubricRequest,
     ScoreAnswer,
     ScoreRequest,
 )
@@ -64,6 +66,20 @@ def router(judge: Judge, limits: Limits) -> APIRouter:
         """Order 2 to 32 pictures from best to worst by comparing pairs of them in both orders."""
         asked = await read_request(request, RankRequest, max_images=limits.images)
         return JSONResponse((await judge.rank(asked)).to_dict())
+
+    @routes.post("/rubric", response_model=RubricAnswer, openapi_extra=_body(RubricRequest))
+    async def rubric(request: Request) -> Response:
+        """Judge pictures by rubrics: your own question and level words, on their own scale, which is no MOS."""
+        asked = await read_request(request, RubricRequest, max_images=limits.images)
+        rows = await judge.rubric(asked)
+        plain = [
+            row.to_dict()
+            if isinstance(row, Failure)
+            else {"name": row[0].image.name, "scores": [one.to_dict() for one in row]}
+            for row in rows
+        ]
+        scored = sum("scores" in row for row in plain)
+        return JSONResponse({"results": plain, "n_scored": scored, "n_total": len(plain)})
 
     @routes.post("/chat", response_model=ChatAnswer, openapi_extra=_body(ChatRequest))
     async def chat(request: Request) -> Response:
@@ -122,5 +138,12 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-REQUESTS: tuple[type[BaseModel], ...] = (ScoreRequest, ExplainRequest, CompareRequest, RankRequest, ChatRequest)
+REQUESTS: tuple[type[BaseModel], ...] = (
+    ScoreRequest,
+    ExplainRequest,
+    CompareRequest,
+    RankRequest,
+    RubricRequest,
+    ChatRequest,
+)
 """What the endpoints take, for the OpenAPI schema: they read their bodies themselves."""

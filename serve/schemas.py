@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic_core import from_json
 
-from mllm_iqa.types import Comparison, Failure, Ranking, Score
+from mllm_iqa.errors import PromptError
+from mllm_iqa.rubric import MAX_RUBRICS, Rubric, rubric_of, shipped_rubrics
+from mllm_iqa.types import Comparison, Failure, Ranking, RubricScore, Score
 
 _EXAMPLE = "data:image/png;base64,iVBORw0KGgo..."
 
@@ -100,6 +103,65 @@ class RankRequest(_Request):
     )
 
 
+class RubricRequest(BaseModel):
+    """Pictures to be judged by rubrics: questions and levels of the user's own."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "images": [_EXAMPLE],
+                    "rubrics": [
+                        "sharpness",
+                        {
+                            "task": "print",
+                            "questions": ["Is this image ready for print?"],
+                            "answer_prefix": "The image is",
+                            "order": "best first",
+                            "levels": ["ready", "usable", "unusable"],
+                        },
+                    ],
+                }
+            ]
+        },
+    )
+
+    model: str | None = Field(default=None, description="One of the models served; the first one if left out.")
+    images: list[Image] = Field(min_length=1)
+    rubrics: list[Annotated[str, Field(max_length=60)] | dict[str, Any]] = Field(
+        min_length=1,
+        max_length=MAX_RUBRICS,
+        description="Names of shipped rubrics, or rubrics in full as in their files; see docs/rubrics.md.",
+    )
+
+    @field_validator("rubrics", mode="before")
+    @classmethod
+    def _from_form(cls, value: Any) -> Any:
+        """A form's field: JSON, or one name."""
+        if isinstance(value, str):
+            return from_json(value) if value.lstrip().startswith("[") else [value]
+        return value
+
+    def parsed(self) -> list[Rubric]:
+        """The rubrics themselves. A name is that of a shipped one and never a path.
+
+        Raises:
+            PromptError: no such rubric, or one that breaks the form.
+        """
+        shipped = shipped_rubrics()
+        shipped |= {rubric.task: rubric for name, rubric in shipped.items() if rubric.language == "en"}
+        out = []
+        for number, given in enumerate(self.rubrics, start=1):
+            if isinstance(given, dict):
+                out.append(rubric_of(given, where=f"rubric {number}"))
+            elif given in shipped:
+                out.append(shipped[given])
+            else:
+                raise PromptError(f"rubric {number}: there is none of that name; shipped: {', '.join(shipped)}")
+        return out
+
+
 class Message(BaseModel):
     """One turn of a chat."""
 
@@ -139,6 +201,21 @@ class ScoreAnswer(BaseModel):
     n_total: int
 
 
+class RubricRow(BaseModel):
+    """One picture by all rubrics of the request, in their order."""
+
+    name: str
+    scores: list[RubricScore]
+
+
+class RubricAnswer(BaseModel):
+    """A row for each picture, in order; one without a result says why in `error`."""
+
+    results: list[RubricRow | Failure]
+    n_scored: int
+    n_total: int
+
+
 class ChatAnswer(BaseModel):
     """What the model said."""
 
@@ -168,6 +245,8 @@ __all__ = [
     "ExplainRequest",
     "RankRequest",
     "Ranking",
+    "RubricAnswer",
+    "RubricRequest",
     "Score",
     "ScoreAnswer",
     "ScoreRequest",

@@ -13,7 +13,7 @@ import pytest
 from mllm_iqa.errors import ConfigError
 from mllm_iqa.output_file import check_output, replaced_at_end
 from mllm_iqa.tables import COLUMNS, WRITERS, Result, flat_row, nested_row, writing
-from mllm_iqa.types import Failure, Finding, ImageInfo, Interval, Score
+from mllm_iqa.types import Advice, Failure, Finding, ImageInfo, Interval, Score
 
 SCORE = Score(
     mos=2.3,
@@ -27,8 +27,11 @@ SCORE = Score(
     image=ImageInfo("ünï 图, 1.jpg", 640, 480, 320, 240, ("EXIF orientation 6 applied", "resized")),
     model="FAKE",
     prompt="rate.v1",
+    advice=(Advice(("JPEG compression",), "Export it again.", "advice.v1/x"),),
 )
-SILENT = replace(SCORE, distortions=None, explanation=None, confidence=None, image=ImageInfo("s.png", 9, 8, 9, 8))
+SILENT = replace(
+    SCORE, distortions=None, advice=None, explanation=None, confidence=None, image=ImageInfo("s.png", 9, 8, 9, 8)
+)
 CLEAN = replace(SCORE, distortions=())
 FAILURE = Failure("broken.jpg", "is not a picture")
 ROWS: list[Result] = [SCORE, FAILURE, SILENT, CLEAN]
@@ -60,6 +63,7 @@ FLAT = {
     "notes": "EXIF orientation 6 applied; resized",
     "model": "FAKE",
     "prompt": "rate.v1",
+    "advice": '[{"kinds": ["JPEG compression"], "text": "Export it again.", "rule": "advice.v1/x"}]',
     "error": None,
 }
 

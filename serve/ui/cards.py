@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from mllm_iqa.types import Comparison, Finding, ImageInfo, Score
+from collections.abc import Sequence
+
+from mllm_iqa.advice import advise, advised_comparison, nothing_to_do
+from mllm_iqa.advice_rules import SHIPPED, shipped_rules
+from mllm_iqa.types import Advice, Comparison, Finding, ImageInfo, RubricScore, Score
 
 from .charts import interval_words, level_bars, mos_scale, severity_meter, strength_mark, verdict_bar
-from .entries import Answered, Compared, Entry, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Judged, Ranked, Refused, Scored
 from .held import Held
 from .markup import escaped, prose
 from .slider import compare_view
 from .strings import Strings, kind_name, level_name
 
 _DISTRUST = 0.1  # outside mass from which on a card warns
+_MUCH_OUTSIDE = 0.5  # the same of a rubric, whose levels need not be all that could be said
 
 
 def entry_card(entry: Entry, strings: Strings, *, name: str, views: tuple[str, str] | None = None) -> str:
@@ -33,6 +38,8 @@ def entry_card(entry: Entry, strings: Strings, *, name: str, views: tuple[str, s
             inside = _ranked(entry, strings)
         case Answered():
             inside = _answered(entry, strings)
+        case Judged():
+            inside = _judged_by(entry, strings)
         case Refused():
             inside = refusal(entry, strings)
     return f'<article class="iqa-entry" id="{name}">{inside}</article>'
@@ -95,7 +102,68 @@ def score_card(score: Score, held: Held, strings: Strings, *, distortions_first:
     parts = [found, chart] if distortions_first else [chart, found]
     return (
         f'<section class="iqa-card iqa-score"><header>{image}{number}</header>{warning}{"".join(parts)}'
-        f"{_explanation(score.explanation, score.confidence, strings)}{_judged(score, strings)}</section>"
+        f"{_explanation(score.explanation, score.confidence, strings)}{_advice(score, strings)}"
+        f"{_judged(score, strings)}</section>"
+    )
+
+
+def _advice(score: Score, strings: Strings) -> str:
+    """What to do, in the page's language where the shipped rules gave it; nothing where it was not asked."""
+    if score.advice is None:
+        return ""
+    pieces = score.advice
+    if all(piece.rule.startswith(f"{SHIPPED}/") for piece in pieces) and score.distortions is not None:
+        rules = shipped_rules(strings.code)
+        pieces = advise(score.distortions, score.image, reference=score.reference, rules=rules)
+    return _advice_list(pieces, strings, otherwise=nothing_to_do(score, language=strings.code) or "")
+
+
+def _advice_list(pieces: Sequence[Advice], strings: Strings, *, otherwise: str = "") -> str:
+    rows = "".join(
+        f'<li><span>{escaped(piece.text)}</span><span class="iqa-note" title="{escaped(piece.rule)}">'
+        f"{escaped(' · '.join(kind_name(kind, strings.code) for kind in piece.kinds))}</span></li>"
+        for piece in pieces
+    )
+    body = f'<ol class="iqa-advice">{rows}</ol>' if rows else f'<p class="iqa-clean">{escaped(otherwise)}</p>'
+    return f"<h4>{escaped(strings.advice)}</h4>{body}" if rows or otherwise else ""
+
+
+def _judged_by(entry: Judged, strings: Strings) -> str:
+    cards = "".join(
+        _rubric_card(result, held, strings)
+        if isinstance(result, RubricScore)
+        else refusal(Refused("error_picture", detail=f"{result.name}: {result.error}"), strings)
+        for held, result in zip(entry.pictures, entry.results, strict=False)
+    )
+    several = " iqa-several" if len(entry.pictures) > 1 else ""
+    head = asked(f"{strings.rubric}: {entry.question}", entry.pictures)
+    return f'{head}<div class="iqa-cards{several}">{cards}</div>'
+
+
+def _rubric_card(score: RubricScore, held: Held, strings: Strings) -> str:
+    """One picture by a rubric: the level, the value on the rubric's scale, and a bar for each level."""
+    low, high = score.scale
+    scale = strings.rubric_scale.format(value=f"{score.value:.2f}", low=f"{low:g}", high=f"{high:g}")
+    warning = ""
+    if score.outside_mass >= _MUCH_OUTSIDE:
+        warning = (
+            f'<p class="iqa-warning">{escaped(strings.rubric_outside.format(mass=f"{score.outside_mass:.0%}"))}</p>'
+        )
+    rows = [("", word, p) for word, p in score.probabilities.items()]
+    rows.append((" iqa-outside", strings.rubric_none, score.outside_mass))
+    bars = "".join(
+        f'<div class="iqa-row{kind}"><span class="iqa-name" title="{escaped(name)}">{escaped(name)}</span>'
+        f'<span class="iqa-bar"><i style="width:{100 * p:.2f}%"></i></span>'
+        f'<span class="iqa-number">{p:.3f}</span></div>'
+        for kind, name, p in rows
+    )
+    return (
+        f'<section class="iqa-card iqa-score"><header><img class="iqa-picture" src="{held.thumb}" '
+        f'alt="{escaped(held.name)}"><div class="iqa-title"><h3>{escaped(f"{held.number} · {held.name}")}</h3>'
+        f'<p class="iqa-mos"><em class="iqa-level">{escaped(score.level)}</em></p>'
+        f'<p class="iqa-note">{escaped(scale)}</p></div></header>{warning}'
+        f'<div class="iqa-bars iqa-rubric" role="group" aria-label="{escaped(strings.levels)}">{bars}</div>'
+        f'<footer class="iqa-note">{escaped(f"{strings.model} {score.model} · {score.rubric}")}</footer></section>'
     )
 
 
@@ -198,8 +266,19 @@ def _sides(entry: Compared, strings: Strings) -> str:
                 f"{mos_scale(score.mos, score.interval, strings)}"
             )
         title = escaped(f"{held.number} · {held.name}")
-        columns.append(f"<div><h3>{title}</h3>{number}{_found(findings, strings)}</div>")
+        loses = entry.result is not None and entry.result.winner == ("b" if i == 0 else "a")
+        told = _loser_advice(entry.result, strings) if loses and entry.result is not None else ""
+        columns.append(f"<div><h3>{title}</h3>{number}{_found(findings, strings)}{told}</div>")
     return f'<div class="iqa-sides">{"".join(columns)}</div>'
+
+
+def _loser_advice(result: Comparison, strings: Strings) -> str:
+    """What the loser needs, in the page's language where the shipped rules gave it."""
+    if not result.advice:
+        return ""
+    if all(piece.rule.startswith(f"{SHIPPED}/") for piece in result.advice):
+        result = advised_comparison(result, shipped_rules(strings.code))
+    return _advice_list(result.advice or (), strings)
 
 
 def _ranked(entry: Ranked, strings: Strings) -> str:

@@ -96,4 +96,18 @@ ENGLISH = Strings(
     failed_inside="Something broke inside the program; the server's log says where. The other results are unharmed.",
     nothing_to_export="There is nothing to save yet.",
     exported="Saved {time}",
+    advice="What to do",
+    rubric="By rubric",
+    rubric_box="Rubric",
+    rubric_choice="Question and levels",
+    rubric_own="my own, below",
+    rubric_question="My question",
+    rubric_levels="My levels, best first: ready / needs work / unusable",
+    rubric_prefix="How the answer begins, such as: The image is",
+    rubric_judging="Judging picture {done} of {total} by the rubric …",
+    rubric_scale="{value} on this rubric's own scale from {low} to {high}; no MOS",
+    rubric_none="no level of the rubric",
+    rubric_outside="The model put {mass} of its answer on something else than a level of the rubric: "
+    "distrust this, or try a larger model.",
+    rubric_bad="That is no rubric.",
 )

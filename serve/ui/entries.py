@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mllm_iqa.types import Comparison, Failure, Score
+from mllm_iqa.types import Comparison, Failure, RubricScore, Score
 
 from .held import Held
 from .strings import ENGLISH, Strings
@@ -80,6 +80,19 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """Pictures by one rubric; `results` grows to their number."""
+
+    question: str
+    pictures: tuple[Held, ...]
+    results: tuple[RubricScore | Failure, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "rubric", "question": self.question, "results": [result.to_dict() for result in self.results]}
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Why something could not be done.
 
@@ -105,4 +118,4 @@ class Refused:
         return {"kind": "error", "error": self.text(ENGLISH)}
 
 
-Entry: TypeAlias = Scored | Compared | Ranked | Answered | Refused
+Entry: TypeAlias = Scored | Compared | Ranked | Answered | Refused | Judged

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.errors import IqaError
+from mllm_iqa.rubric import shipped_rubrics
 
 from . import tasks
 from .cards import status
@@ -40,10 +41,11 @@ TASKS: dict[str, Task] = {
     "compare": lambda a, p, e, q, s: tasks.compare(p, assistant=a, strings=s),
     "wrong": lambda a, p, e, q, s: tasks.score(p, assistant=a, focus="wrong", strings=s),
     "rank": lambda a, p, e, q, s: tasks.rank(p, assistant=a, strings=s),
+    "rubric": lambda a, p, e, q, s: tasks.rubric(p, q, assistant=a, strings=s),
     "ask": lambda a, p, e, q, s: tasks.ask(p, q, earlier=e, assistant=a, strings=s),
 }
 """What the page can do: (assistant, chosen pictures, feed so far, question, strings) -> steps."""
-BUTTONS = ("score", "compare", "wrong", "rank")
+BUTTONS = ("score", "compare", "wrong", "rank", "rubric")
 QUESTION = len(BUTTONS)  # place of the question box in what `buttons` updates
 
 
@@ -99,6 +101,11 @@ class Handlers:
         updates = buttons(busy=True)
         updates[QUESTION] = gr.update(interactive=False, value="")
         return [status(STRINGS[language].waiting), question, *updates]
+
+    def begun_by_rubric(self, language: str, choice: str, question: str, levels: str, prefix: str) -> list[Any]:
+        """The same with the rubric that is chosen or typed."""
+        given = tasks.rubric_given(choice, question, levels, prefix, language)
+        return [status(STRINGS[language].waiting), given, *buttons(busy=True)]
 
     def runner(self, name: str) -> Callable[..., Iterator[list[Any]]]:
         """The handler of one task."""
@@ -171,6 +178,11 @@ class Handlers:
             "hint": self.hint(s),
             "save": heading(s.export),
             "gallery": s.export_gallery,
+            "rubric_head": heading(s.rubric_box),
+            "rubric_choice": gr.update(label=s.rubric_choice, choices=rubric_choices(s)),
+            "rubric_question": gr.update(label=s.rubric_question),
+            "rubric_levels": gr.update(label=s.rubric_levels),
+            "rubric_prefix": gr.update(label=s.rubric_prefix),
             "clear": s.clear,
             "feed": feed(entries, s),
             **{name: getattr(s, name) for name in BUTTONS},
@@ -190,6 +202,7 @@ LABELLED = (
     *("language", "switch", "brand", "tray", "model", "hint", "save", "gallery", "clear", "feed"),
     *BUTTONS,
     *("stop", "question"),
+    *("rubric_head", "rubric_choice", "rubric_question", "rubric_levels", "rubric_prefix"),
 )
 """Parts of the page that hold words."""
 
@@ -197,6 +210,11 @@ LABELLED = (
 def buttons(*, busy: bool) -> list[Any]:
     """Updates of the task buttons, the question box and the stop button."""
     return [*(gr.update(interactive=not busy) for _ in (*BUTTONS, "question")), gr.update(visible=busy)]
+
+
+def rubric_choices(strings: Strings) -> list[tuple[str, str]]:
+    """What the list of rubrics offers: (words, name); the empty name is the user's own."""
+    return [(rubric.question, name) for name, rubric in shipped_rubrics().items()] + [(strings.rubric_own, "")]
 
 
 def brand(strings: Strings) -> str:

@@ -12,7 +12,7 @@ import gradio as gr
 from mllm_iqa.assistant import Assistant
 
 from .feed import FEED_JS, feed
-from .handlers import BUTTONS, LABELLED, Handlers, brand, forgetter, heading, saver
+from .handlers import BUTTONS, LABELLED, Handlers, brand, forgetter, heading, rubric_choices, saver
 from .intake import Limits
 from .strings import ENGLISH
 from .theme import PAGE_CSS, theme
@@ -129,6 +129,7 @@ def _left(do: Handlers) -> dict[str, Any]:
             elem_id="iqa-model",
         )
         part["hint"] = _html(do.hint(s))
+    part |= _rubric_box()
     with gr.Column(elem_id="iqa-save-box"):
         part["save"] = _html(heading(s.export))
         with gr.Row(elem_id="iqa-save"):
@@ -136,6 +137,24 @@ def _left(do: Handlers) -> dict[str, Any]:
             part["html"] = gr.Button(s.export_html, size="sm", elem_id="iqa-html")
             part["gallery"] = gr.Button(s.export_gallery, size="sm", elem_id="iqa-gallery")
         part["clear"] = gr.Button(s.clear, size="sm", elem_id="iqa-clear")
+    return part
+
+
+def _rubric_box() -> dict[str, Any]:
+    s, part = ENGLISH, dict[str, Any]()
+    choices = rubric_choices(s)
+    with gr.Column(elem_id="iqa-rubric-box"):
+        part["rubric_head"] = _html(heading(s.rubric_box))
+        part["rubric_choice"] = gr.Dropdown(
+            choices, value="quality_three.v1", label=s.rubric_choice, elem_id="iqa-rubric-choice"
+        )
+        for name, length in (("question", 500), ("levels", 400), ("prefix", 200)):
+            part[f"rubric_{name}"] = gr.Textbox(
+                label=getattr(s, f"rubric_{name}"),
+                max_length=length,
+                visible=False,
+                elem_id=f"iqa-rubric-{name}",
+            )
     return part
 
 
@@ -187,10 +206,12 @@ def _connect_tray(do: Handlers, part: dict[str, Any]) -> None:
 
 def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_once: int) -> Any:
     """Let an event begin a task: buttons off at once, steps shown as they come, buttons on again."""
-    begin = do.begun_asking if name == "ask" else do.begun
-    begun = event(
-        begin, [part["language"], part["question"]], [part["live"], part["asked"], *_switchable(part)], **_NOW
-    )
+    begin: Any = do.begun_asking if name == "ask" else do.begun
+    given = [part["language"], part["question"]]
+    if name == "rubric":
+        begin = do.begun_by_rubric
+        given = [part["language"], *(part[f"rubric_{box}"] for box in ("choice", "question", "levels", "prefix"))]
+    begun = event(begin, given, [part["live"], part["asked"], *_switchable(part)], **_NOW)
     run = begun.then(
         do.runner(name),
         [*_session(part), part["model"], part["asked"]],
@@ -205,6 +226,8 @@ def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_
 
 def _connect_rest(do: Handlers, part: dict[str, Any], page: gr.Blocks, runs: list[Any]) -> None:
     language, switchable = part["language"], _switchable(part)
+    boxes = [part[f"rubric_{box}"] for box in ("question", "levels", "prefix")]
+    part["rubric_choice"].change(lambda name: [gr.update(visible=not name)] * 3, part["rubric_choice"], boxes, **_NOW)
     part["stop"].click(do.stopped, language, [part["live"], *switchable], cancels=runs, **_NOW)
     emptied = [part[name] for name in ("pictures", "entries", "tray", "feed", "live")]
     part["clear"].click(do.cleared, language, [*emptied, *switchable], cancels=runs, **_NOW)

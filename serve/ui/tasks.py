@@ -5,16 +5,20 @@ No page here: an assistant and pictures in, entries out. A refusal is an entry t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic_core import from_json
+
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import BackendError, CheckpointError, ImageError, IqaError, MissingDependencyError
+from mllm_iqa.errors import BackendError, CheckpointError, ImageError, IqaError, MissingDependencyError, PromptError
 from mllm_iqa.images import Picture
 from mllm_iqa.prompt_files import LANGUAGES
-from mllm_iqa.types import Failure, Score
+from mllm_iqa.rubric import rubric_of, shipped_rubrics
+from mllm_iqa.types import Failure, RubricScore, Score
 
-from .entries import Answered, Compared, Entry, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Judged, Ranked, Refused, Scored
 from .held import VIEW_SIDE, Held, jpeg_uri
 from .strings import Strings
 
@@ -115,6 +119,50 @@ def ask(
         entry = replace(entry, text=entry.text + piece)
         yield Step(entry, strings.answering)
     yield Step(entry if entry.text.strip() else replace(entry, text=strings.no_answer))
+
+
+def rubric(pictures: Sequence[Held], given: str, *, assistant: Assistant, strings: Strings) -> Iterator[Step]:
+    """Judge pictures by a rubric one after the other.
+
+    Args:
+        pictures: what it is about.
+        given: a rubric as JSON, see `rubric_given`; empty where what the user wrote makes none.
+        assistant: who judges.
+        strings: of the page's language.
+    """
+    if not pictures:
+        yield Step(Refused("error_other", "no_pictures"))
+        return
+    try:
+        chosen = rubric_of(from_json(given) if given else {}, where=strings.rubric)
+    except PromptError as error:
+        yield Step(Refused("error_other", "rubric_bad", detail=str(error)))
+        return
+    entry, results = Judged(chosen.question, tuple(pictures)), list[RubricScore | Failure]()
+    for place, held in enumerate(pictures, start=1):
+        doing = strings.rubric_judging.format(done=place, total=len(pictures))
+        yield Step(replace(entry, results=tuple(results)), doing)
+        try:
+            results.extend(assistant.score_by(held.picture(), chosen))
+        except ImageError as error:
+            results.append(Failure(held.name, _without_name(error, held)))
+    yield Step(replace(entry, results=tuple(results)))
+
+
+def rubric_given(choice: str, question: str, levels: str, prefix: str, language: str) -> str:
+    """A rubric as JSON: a shipped one, or what the user typed; not checked here."""
+    shipped = shipped_rubrics()
+    if choice in shipped:
+        return shipped[choice].model_dump_json()
+    values = {
+        "task": "own",
+        "language": language,
+        "questions": [question.strip()],
+        "answer_prefix": prefix.strip(),
+        "order": "best first",
+        "levels": [word.strip() for word in levels.split("/")],
+    }
+    return json.dumps(values, ensure_ascii=False)
 
 
 def conversation(earlier: Sequence[Entry], pictures: Sequence[Held], model: str) -> list[dict[str, str]]:

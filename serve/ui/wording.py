@@ -97,3 +97,16 @@ class Strings:
     failed_inside: str
     nothing_to_export: str
     exported: str
+    advice: str
+    rubric: str
+    rubric_box: str
+    rubric_choice: str
+    rubric_own: str
+    rubric_question: str
+    rubric_levels: str
+    rubric_prefix: str
+    rubric_judging: str
+    rubric_scale: str
+    rubric_none: str
+    rubric_outside: str
+    rubric_bad: str

@@ -229,3 +229,20 @@ def test_a_checkpoint_that_vllm_cannot_load_is_one_sentence(tiny_checkpoint: Pat
     with pytest.raises(CheckpointError, match=r"vLLM cannot load it: .*quantization") as error:
         VllmBackend.load(str(tiny_checkpoint), options=VllmOptions(quantization="no-such-thing"))
     assert "\n" not in str(error.value)
+
+
+def test_a_rubric_gives_the_numbers_of_the_transformers_engine(
+    makers: dict[str, Callable[[Path], None]], opened: Callable[..., Any], tmp_path: Path
+) -> None:
+    from mllm_iqa.rubric import judge_by, load_rubric
+
+    makers["qwen3_vl"](tmp_path)
+    pictures, rubrics = (
+        [picture(50, 70, 1), picture(64, 40, 2)],
+        [load_rubric("sharpness"), load_rubric("quality_three")],
+    )
+    expected = judge_by(HuggingFaceBackend.load(str(tmp_path), device="cpu"), pictures, rubrics)
+    for row, wanted in zip(judge_by(opened(tmp_path), pictures, rubrics), expected, strict=True):
+        for one, other in zip(row, wanted, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=TOLERANCE)
+            assert one.outside_mass == pytest.approx(other.outside_mass, abs=TOLERANCE)
