@@ -21,21 +21,28 @@ __all__ = [
     "ImageInfo",
     "Interval",
     "IqaError",
+    "QualityMap",
     "RankedImage",
     "Ranking",
     "Score",
+    "VideoScore",
     "__version__",
     "chat",
     "compare_images",
     "explain",
+    "quality_map",
     "rank_images",
     "score_image",
+    "score_video",
 ]
 
 if TYPE_CHECKING:
     from .assistant import Assistant, chat, compare_images, explain, rank_images, score_image
     from .errors import ImageError, IqaError
     from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, Score
+    from .video import score_video
+    from .video_types import VideoScore
+    from .where import QualityMap, quality_map
 
     __version__: str
 else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
@@ -56,6 +63,10 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "RankedImage": ".types",
         "Ranking": ".types",
         "Score": ".types",
+        "score_video": ".video",
+        "VideoScore": ".video_types",
+        "QualityMap": ".where",
+        "quality_map": ".where",
     }
 
     def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ from .scoring import (
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
 from .types import Comparison, Failure, Finding, RankedImage, Ranking, Score
+
+if TYPE_CHECKING:
+    from .video_types import VideoScore
+    from .where import QualityMap
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
@@ -296,6 +301,18 @@ class Assistant:
             raise BackendError("a chat begins and ends with a message of the user")
         pictures = tuple(self._picture(image, None) for image in images)
         return self.backend.stream(Conversation(pictures, turns), max_new_tokens=_CHAT_TOKENS)
+
+    def quality_map(self, image: ImageSource, **options: Any) -> QualityMap:
+        """Where a picture is damaged: a map, and boxes of each distortion; see `where.map_of` for the options."""
+        from .where import map_of
+
+        return map_of(self, image, **options)
+
+    def score_video(self, path: str | os.PathLike[str], **options: Any) -> VideoScore:
+        """A video's quality over time, pooled, and its worst moments; see `video.judge_video` for the options."""
+        from .video import judge_video
+
+        return judge_video(self, path, **options)
 
     # Parts.
 
