@@ -205,8 +205,10 @@ def concluded(
 
 
 class _Spread:
-    """Keeps `count` pictures spread evenly over a stream of unknown length, in bounded memory: every second one is
-    dropped whenever there are twice as many."""
+    """Keeps `count` pictures spread evenly over a stream of unknown length.
+
+    Every second one is dropped whenever there are twice as many, so that memory is bounded.
+    """
 
     def __init__(self, count: int) -> None:
         self._count, self._step, self._seen = count, 1, 0
