@@ -308,7 +308,7 @@ class Assistant:
 
         return map_of(self, image, **options)
 
-    def score_video(self, path: str | os.PathLike[str], **options: Any) -> VideoScore:
+    def score_video(self, path: str | os.PathLike[str] | bytes, **options: Any) -> VideoScore:
         """A video's quality over time, pooled, and its worst moments; see `video.judge_video` for the options."""
         from .video import judge_video
 

@@ -9,7 +9,6 @@ result.worst                   # the worst moments, with what is wrong in them
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from .images import MAX_SOURCE_PIXELS, Picture
 from .levels import LEVELS, level_probs, mos_of
 from .prompt_files import load_prompt
 from .types import Failure, Score
-from .video_frames import Frame, FrameReader, Sampling, Video
+from .video_frames import Frame, FrameReader, Sampling, Video, VideoSource
 from .video_pooling import POOLINGS, pooled, time_weights
 from .video_types import Moment, TracePoint, VideoInfo, VideoScore
 from .video_worst import WorstMoments, thumbnail
@@ -34,7 +33,7 @@ Advance = Callable[[TracePoint, Video], None]
 
 def judge_video(
     assistant: Assistant,
-    path: str | os.PathLike[str],
+    path: VideoSource,
     *,
     sampling: Sampling | None = None,
     pooling: str = "mean",
@@ -52,7 +51,7 @@ def judge_video(
 
     Args:
         assistant: the model.
-        path: of a video file.
+        path: of a video file, or its bytes.
         sampling: which frames; None = one a second and one after every cut.
         pooling: how frame scores become one: a key of `POOLINGS`. All of them are reported.
         worst: how many worst moments are kept, with a small picture each.
@@ -237,7 +236,7 @@ def _together(assistant: Assistant, pictures: Sequence[Picture]) -> float:
 
 
 def score_video(
-    path: str | os.PathLike[str],
+    path: VideoSource,
     *,
     every: float | None = None,
     count: int | None = None,

@@ -6,13 +6,14 @@ Nothing but the current frame is held. A file that ends early or has damaged par
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -25,14 +26,17 @@ from .video_scenes import CutFinder
 if TYPE_CHECKING:
     import av
 
+VideoSource: TypeAlias = str | os.PathLike[str] | bytes
+"""The path of a video file, or what is in one."""
+
 FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg"),
     *("asf", "mxf", "ivf", "h264", "hevc", "obu", "m4v", "yuv4mpegpipe", "gif", "apng", "nut", "dv"),
 )
 """Demuxers that may open a file. Left out on purpose: playlists, which read other files and addresses."""
 
-STILL_FORMATS = ("image2", "_pipe")
 MAX_SAMPLES = 3600
+_UNKNOWN_FPS = 25.0  # of a stream that carries neither times nor a rate
 _SHORT_BY = 0.05  # of the promised duration: more is missing where a file ended early
 
 
@@ -129,7 +133,7 @@ class FrameReader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: VideoSource,
         *,
         sampling: Sampling | None = None,
         max_pixels: int | None = None,
@@ -139,7 +143,7 @@ class FrameReader:
         """Open a video and read its header.
 
         Args:
-            path: of a regular file.
+            path: of a regular file, or its bytes.
             sampling: which frames; None = one a second and one after every cut.
             max_pixels: pixel budget of a frame.
             max_source_pixels: refuse videos with larger frames.
@@ -153,15 +157,15 @@ class FrameReader:
         self._sampling = sampling or Sampling()
         self._sampling.check()
         self._max_pixels = max_pixels
-        self._container = _opened(path)
+        self._container = _opened(path, _shown(path, name, whole=True))
         try:
             self._stream = _video_stream(self._container)
-            self.video = _described(self._container, self._stream, Path(os.fspath(path)).name if name is None else name)
+            self.video = _described(self._container, self._stream, _shown(path, name))
             _check_size(self.video, max_source_pixels)
             self._every, self._first = _interval(self._sampling, _stated_or_counted(path, self.video, self._sampling))
         except VideoError as error:
             self._container.close()
-            raise VideoError(f"{name or path}: {error}") from None
+            raise VideoError(f"{_shown(path, name, whole=True)}: {error}") from None
         except BaseException:
             self._container.close()
             raise
@@ -223,7 +227,7 @@ class FrameReader:
     def _seconds(self, frame: Any) -> float:
         """When a frame is shown, from the first one's time; without a time stamp, one frame after the last."""
         if frame.pts is None or frame.time_base is None:
-            step = 1 / self.video.fps if self.video.fps else 1 / 25
+            step = 1 / (self.video.fps or _UNKNOWN_FPS)
             self.video.note("frames carry no time stamps; their times are counted from the frame rate")
             return self.video.last_seconds + (step if self.video.decoded else 0.0)
         time = float(frame.pts * Fraction(frame.time_base))
@@ -259,28 +263,38 @@ class FrameReader:
             video.note(f"{video.damaged} damaged packets could not be decoded; their frames are missing")
 
 
-def _opened(path: str | os.PathLike[str]) -> av.container.InputContainer:
+def _shown(path: VideoSource, name: str | None, *, whole: bool = False) -> str:
+    """What to call a video: the name it was given, or its file's; with `whole` the path, for errors."""
+    if name is not None:
+        return name
+    if isinstance(path, bytes):
+        return "<video>"
+    return os.fspath(path) if whole else Path(os.fspath(path)).name
+
+
+def _opened(path: VideoSource, shown: str) -> av.container.InputContainer:
     try:
         import av
     except ModuleNotFoundError as error:
         raise (missing(error) or error) from None
-    shown = os.fspath(path)
-    if not os.path.exists(shown):
-        raise VideoError(f"{shown}: cannot be opened: no such file")
-    if not os.path.isfile(shown):
-        raise VideoError(f"{shown}: is not a regular file")
-    if not os.path.getsize(shown):
+    if not isinstance(path, bytes):
+        if not os.path.exists(path):
+            raise VideoError(f"{shown}: cannot be opened: no such file")
+        if not os.path.isfile(path):
+            raise VideoError(f"{shown}: is not a regular file")
+    if not (len(path) if isinstance(path, bytes) else os.path.getsize(path)):
         raise VideoError(f"{shown}: is empty (0 bytes)")
     av.logging.set_level(None)  # what it would print is told by notes
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+    # An absolute name, so that none is taken for a protocol ("http:...").
+    source: Any = io.BytesIO(path) if isinstance(path, bytes) else os.path.abspath(os.fspath(path))
     try:
-        # An absolute name, so that none is taken for a protocol ("http:...").
-        return av.open(os.path.abspath(shown), options=options, metadata_errors="replace")
+        return av.open(source, options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise VideoError(f"{shown}: {_why_not(shown, error)}") from None
+        raise VideoError(f"{shown}: {_why_not(path, error)}") from None
 
 
-def _why_not(path: str, error: Any) -> str:
+def _why_not(path: VideoSource, error: Any) -> str:
     try:
         load_image(path)
     except ImageError:
@@ -350,11 +364,14 @@ def _interval(sampling: Sampling, duration: float | None) -> tuple[float, float]
     return max(sampling.every, (duration or 0.0) / sampling.most), 0.0
 
 
-def _stated_or_counted(path: str | os.PathLike[str], video: Video, sampling: Sampling) -> float | None:
+def _stated_or_counted(path: VideoSource, video: Video, sampling: Sampling) -> float | None:
     """The duration; where it matters and the header has none, that of the packets, which are read but not decoded."""
     if video.duration is not None or sampling.count is None:
         return video.duration
-    with _opened(path) as container:
+    with _opened(path, video.name) as container:
         stream = _video_stream(container)
-        times = [float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None and p.time_base]
-    return max(times) - min(times) if times else None
+        stamps = [(p.pts, p.time_base) for p in container.demux(stream) if p.size]  # the packets' data is let go of
+    times = [float(pts * base) for pts, base in stamps if pts is not None and base]
+    if len(times) > 1:
+        return max(times) - min(times)
+    return len(stamps) / (video.fps or _UNKNOWN_FPS) if stamps else None

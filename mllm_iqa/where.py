@@ -31,6 +31,9 @@ METHODS: tuple[Method, ...] = ("tiles", "attribution")
 TILE_SIDE = 96
 TILE_STRIDE = 48
 """In pixels of the judged picture; chosen on training photographs, see docs/where.md."""
+THRESHOLDS: dict[str, float] = {"tiles": 0.5, "attribution": 0.3}
+"""`damage` from which on a place counts as damaged, by method; chosen on training photographs."""
+
 MAX_TILES = 4096
 FALLBACK_PIXELS = 1_048_576
 """Pixel budget of the map for models that have none of their own."""

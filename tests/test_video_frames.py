@@ -1,4 +1,4 @@
-"""Reading videos: right colors and right way up, times that are the file's, bounded memory, and files that are broken."""
+"""Reading videos: right colors, the right way up, times that are the file's, and files that are broken."""
 
 import struct
 from pathlib import Path
@@ -30,7 +30,9 @@ def bars(height: int = 64, width: int = 96) -> np.ndarray:
 
 
 def middles(pixels: np.ndarray) -> np.ndarray:
-    return np.array([pixels[32 * r + 12 : 32 * r + 20, 32 * c + 12 : 32 * c + 20].mean((0, 1)) for r in (0, 1) for c in (0, 1, 2)])
+    return np.array(
+        [pixels[32 * r + 12 : 32 * r + 20, 32 * c + 12 : 32 * c + 20].mean((0, 1)) for r in (0, 1) for c in (0, 1, 2)]
+    )
 
 
 @pytest.mark.parametrize(
