@@ -22,8 +22,8 @@ _INFERNO = (
 )
 """Inferno from its 10th to its 98th hundredth, in equal steps, as sRGB."""
 
-_ALPHA = 0.80  # of the color where damage is certain
-_CLEAR = 0.10  # damage up to which nothing is drawn
+_ALPHA = 0.75  # of the color where damage is certain
+_CLEAR = 0.25  # damage up to which nothing is drawn
 _GREY = 0.65  # how far the picture's own colors are taken back, so that the map's can be told from them
 _LONG_SIDE = (480, 1280)  # of the drawn picture, in px
 _MARGIN, _BAR = 14, 16
@@ -159,5 +159,5 @@ def _words(found: QualityMap) -> tuple[str, tuple[str, str]]:
     if found.method == "tiles":
         if found.regions is None:
             return f"how far the score falls ({found.model}, tiles)", ("score 1", "score 5")
-        return f"probability of damage ({found.model}, tiles)", ("1 damaged", "0 clean")
-    return f"what lowers the score ({found.model}, attribution)", ("1 most", "0 least")
+        return f"damage ({found.model}, tiles)", ("1 damaged", "0 clean")
+    return f"what speaks for damage ({found.model}, attribution)", ("1 most", "0 least")

@@ -54,17 +54,23 @@ class Region:
 
 
 def regions_of(
-    reading: TileReading, tiles: tuple[Tile, ...], image: ImageInfo, *, threshold: float = THRESHOLD
+    reading: TileReading,
+    tiles: tuple[Tile, ...],
+    image: ImageInfo,
+    *,
+    damage: np.ndarray,
+    threshold: float = THRESHOLD,
 ) -> tuple[Region, ...]:
     """Boxes of every distortion, most harmful first: by severity times the share of the picture, then by place.
 
     The probability of each family is blended into a map of its own; its connected parts above the threshold are the
-    regions. A region's kind and severity are those of the tiles in it, weighted by that probability.
+    regions, as far as the picture is damaged there. A region's kind and severity are those of the tiles in it, weighted by that probability.
 
     Args:
         reading: of the tiles, with `probs` and `severities`.
         tiles: where they lie in the judged picture.
         image: sizes of the judged picture and of the upright one, in whose pixels boxes are given.
+        damage: float (H, W) of the judged picture; below a half nothing is a region.
         threshold: see `THRESHOLD`.
     """
     if reading.probs is None or reading.severities is None:
@@ -78,7 +84,7 @@ def regions_of(
         if families[:, f].max() < threshold:
             continue
         values = blended(families[:, f], tiles, height=height, width=width)
-        parts, _ = ndimage.label(values >= threshold, structure=np.ones((3, 3)))
+        parts, _ = ndimage.label((values >= threshold) & (damage >= 0.5), structure=np.ones((3, 3)))
         for number, span in enumerate(ndimage.find_objects(parts), start=1):
             inside = parts == number
             if inside.sum() < min(least, 0.5 * height * width):

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 Method = Literal["tiles", "attribution"]
 METHODS: tuple[Method, ...] = ("tiles", "attribution")
 
-TILE_SIDE = 96
-TILE_STRIDE = 48
+TILE_SIDE = 128
+TILE_STRIDE = 64
 """In pixels of the judged picture; chosen on training photographs, see docs/where.md."""
 THRESHOLDS: dict[str, float] = {"tiles": 0.5, "attribution": 0.3}
 """`damage` from which on a place counts as damaged, by method; chosen on training photographs."""
+
+USUAL_AT_MOST = 2.0
+MARGIN = 0.4
+"""In log odds of damage: what a picture's median tile is taken for at most, and by how much a tile must exceed that to
+count as damaged. A part of a picture alone looks worse to a model than the whole; this takes that back. Chosen on
+training photographs, see docs/where.md."""
 
 MAX_TILES = 4096
 FALLBACK_PIXELS = 1_048_576
@@ -44,9 +50,9 @@ class QualityMap:
     """Where a picture is damaged.
 
     Attributes:
-        damage: float32 (H, W) in [0, 1] at the judged size, 0 = nothing wrong. By tiles: the probability that
-            something is wrong there. By attribution: each place's part in lowering the score, 1 = the largest; its
-            zero means nothing in particular.
+        damage: float32 (H, W) in [0, 1] at the judged size, 0 = nothing wrong, `THRESHOLDS` = damaged from there on.
+            By tiles: see `damage_of`. By attribution: each place's part in making the picture look damaged, 1 = the
+            largest; its zero means nothing in particular, and every picture has a largest.
         mos: float32 (H, W), 1 .. 5: the score of the surroundings of each pixel; None by attribution.
         regions: distortions and their boxes, worst first; empty when clean or by attribution, None where the model
             cannot tell distortions.
@@ -75,8 +81,8 @@ class QualityMap:
 
     @property
     def damaged_share(self) -> float:
-        """Share of the picture that is more probably damaged than not."""
-        return float((self.damage >= 0.5).mean())
+        """Share of the picture that counts as damaged."""
+        return float((self.damage >= THRESHOLDS[self.method]).mean())
 
     def at_full_size(self) -> np.ndarray:
         """`damage` at the upright picture's own size, float32 (height, width)."""
@@ -124,15 +130,18 @@ def coarse(values: np.ndarray, grid: int) -> np.ndarray:
 
 
 def damage_of(reading: TileReading) -> np.ndarray:
-    """The probability that something is wrong in each tile, float64 (N,); NaN where the model gave no score.
+    """How much damage there is in each tile, float64 (N,) in [0, 1]; NaN where the model gave no score.
 
-    Where the model tells distortions, it is the probability it leaves for any of them. Else how far the score lies
-    below 5, which also falls where a part of a picture is merely dull.
+    Where the model tells distortions: its log odds of any of them, less those of the picture's median tile (or less
+    `USUAL_AT_MOST`, so that damage all over is not taken for the usual) and `MARGIN`, as a probability. Else how far
+    the score lies below 5, which also falls where a part of a picture is merely dull.
     """
-    by_score = (5.0 - reading.mos) / 4.0
     if reading.probs is None:
-        return by_score
-    return np.where(np.isnan(reading.mos), np.nan, 1.0 - reading.probs[:, 0])
+        return (5.0 - reading.mos) / 4.0
+    clean = np.clip(reading.probs[:, 0], 1e-6, 1 - 1e-6)
+    odds = np.where(np.isnan(reading.mos), np.nan, np.log1p(-clean) - np.log(clean))
+    usual = min(float(np.nanmedian(odds)), USUAL_AT_MOST) if not np.isnan(odds).all() else 0.0
+    return np.asarray(1.0 / (1.0 + np.exp(usual + MARGIN - odds)))
 
 
 def map_of(
@@ -200,7 +209,7 @@ def map_of(
     return QualityMap(
         damage=np.clip(damage, 0, 1),
         mos=_without_gaps(blended(reading.mos, tiles, **size)),
-        regions=None if reading.probs is None else regions_of(reading, tiles, picture.info),
+        regions=None if reading.probs is None else regions_of(reading, tiles, picture.info, damage=damage),
         image=picture.info,
         method="tiles",
         side=side,

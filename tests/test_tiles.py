@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mllm_iqa.errors import ConfigError
-from mllm_iqa.regions import family_probs, regions_of
+from mllm_iqa.regions import Region, family_probs, regions_of
 from mllm_iqa.taxonomy import FAMILIES, KINDS
 from mllm_iqa.tile_reading import TileReading
 from mllm_iqa.tiles import Tile, blended, tiles_of
@@ -70,10 +70,15 @@ def reading(tiles: tuple[Tile, ...], inside: Tile, kind: str, severity: int, p: 
     return TileReading(np.full(len(tiles), 3.0), probs, severities)
 
 
+def boxes(read: TileReading, tiles: tuple[Tile, ...], image: ImageInfo) -> tuple[Region, ...]:
+    damage = blended(1 - read.probs[:, 0], tiles, height=image.judged_height, width=image.judged_width)
+    return regions_of(read, tiles, image, damage=damage)
+
+
 def test_damage_in_one_part_becomes_one_box_there() -> None:
     tiles = tiles_of(192, 256, side=32, stride=16)
     image = ImageInfo("x", 512, 384, 256, 192)  # judged at half the size
-    (found,) = regions_of(reading(tiles, Tile(64, 32, 160, 128), "lens blur", 4), tiles, image)
+    (found,) = boxes(reading(tiles, Tile(64, 32, 160, 128), "lens blur", 4), tiles, image)
     assert (found.kind, found.family, found.severity) == ("lens blur", "blur", 4)
     left, top, right, bottom = found.box  # in pixels of the picture, twice those of the map
     assert abs(left - 128) <= 32 and abs(top - 64) <= 32 and abs(right - 320) <= 32 and abs(bottom - 256) <= 32
@@ -89,7 +94,7 @@ def test_two_parts_and_two_families_stay_apart_and_the_worst_comes_first() -> No
     right = reading(tiles, Tile(170, 0, 256, 192), "lens blur", 5)
     hit = (left.severities > 0)[:, None]
     both = TileReading(left.mos, np.where(hit, left.probs, right.probs), np.maximum(left.severities, right.severities))
-    found = regions_of(both, tiles, image)
+    found = boxes(both, tiles, image)
     assert [r.severity for r in found] == [5, 2]
     assert found[0].box[0] > found[1].box[2]
 
@@ -97,8 +102,8 @@ def test_two_parts_and_two_families_stay_apart_and_the_worst_comes_first() -> No
 def test_a_clean_picture_has_no_region_and_a_damaged_one_is_covered() -> None:
     tiles = tiles_of(96, 96, side=32, stride=16)
     image = ImageInfo("x", 96, 96, 96, 96)
-    assert regions_of(reading(tiles, Tile(0, 0, 0, 0), "lens blur", 3), tiles, image) == ()
-    (found,) = regions_of(reading(tiles, Tile(0, 0, 96, 96), "low contrast", 3), tiles, image)
+    assert boxes(reading(tiles, Tile(0, 0, 0, 0), "lens blur", 3), tiles, image) == ()
+    (found,) = boxes(reading(tiles, Tile(0, 0, 96, 96), "low contrast", 3), tiles, image)
     assert found.box == (0, 0, 96, 96) and found.share == 1
 
 

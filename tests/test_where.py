@@ -39,7 +39,7 @@ def noisy() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(nano: Assistant, noisy: np.ndarray) -> QualityMap:
-    return map_of(nano, noisy, name="noisy.png")
+    return map_of(nano, noisy, name="noisy.png", side=96, stride=48)
 
 
 def contrast(damage: np.ndarray) -> float:
@@ -63,7 +63,9 @@ def test_tiles_find_the_damaged_part(found: QualityMap) -> None:
 
 def test_the_map_does_not_depend_on_the_batch(nano: Assistant, noisy: np.ndarray, found: QualityMap) -> None:
     steps = []
-    again = map_of(nano, noisy, batch_size=7, advance=lambda done, total: steps.append((done, total)))
+    again = map_of(
+        nano, noisy, side=96, stride=48, batch_size=7, advance=lambda done, total: steps.append((done, total))
+    )
     assert np.abs(again.damage - found.damage).max() < 1e-4
     assert steps[-1] == (found.tiles, found.tiles) and len(steps) == -(-found.tiles // 7)
 
@@ -100,14 +102,14 @@ def test_another_engine_gives_tiles_and_no_gradient() -> None:
     fake = Assistant(FakeBackend())
     picture = np.zeros((96, 96, 3), np.uint8)
     assert map_of(fake, picture, side=48, stride=48).damage.shape == (96, 96)
-    with pytest.raises(BackendError, match="no attribution for this engine.*tiles work on every engine"):
+    with pytest.raises(BackendError, match=r"no attribution for this engine.*tiles work on every engine"):
         map_of(fake, picture, method="attribution")
     with pytest.raises(ConfigError, match="at least 32"):
         map_of(fake, picture, side=16, stride=8)
     with pytest.raises(ConfigError, match="method must be one of"):
         map_of(fake, picture, method="guess")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"make \d+ tiles, more than 4096"):
-        map_of(fake, np.zeros((2000, 2000, 3), np.uint8), side=32, stride=16)
+        map_of(fake, np.zeros((2000, 2000, 3), np.uint8), side=32, stride=16, max_pixels=4_000_000)
 
 
 def test_colors_rise_in_lightness() -> None:
@@ -136,7 +138,7 @@ def test_the_command(noisy: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFi
     path = tmp_path / "noisy.png"
     Image.fromarray(noisy).save(path)
     out, array = tmp_path / "map.png", tmp_path / "map.npy"
-    assert cli.main(["where", str(path), "--out", str(out), "--array", str(array), "--json", "--device", "cpu"]) == 0
+    assert cli.main(["where", str(path), "--out", str(out), "--array", str(array), "--json", "--side", "96"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["image"]["name"] == str(path) and said["grid"] == {"width": 32, "height": 24}
     assert any(region["family"] == "noise" for region in said["regions"])
