@@ -64,7 +64,8 @@ def regions_of(
     """Boxes of every distortion, most harmful first: by severity times the share of the picture, then by place.
 
     The probability of each family is blended into a map of its own; its connected parts above the threshold are the
-    regions, as far as the picture is damaged there. A region's kind and severity are those of the tiles in it, weighted by that probability.
+    regions, as far as the picture is damaged there. A region's kind and severity are those of the tiles in it, weighted
+    by that probability.
 
     Args:
         reading: of the tiles, with `probs` and `severities`.

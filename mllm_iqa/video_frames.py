@@ -289,7 +289,8 @@ def _opened(path: VideoSource, shown: str) -> av.container.InputContainer:
     # An absolute name, so that none is taken for a protocol ("http:...").
     source: Any = io.BytesIO(path) if isinstance(path, bytes) else os.path.abspath(os.fspath(path))
     try:
-        return av.open(source, options=options, metadata_errors="replace")
+        container: av.container.InputContainer = av.open(source, options=options, metadata_errors="replace")
+        return container
     except av.error.FFmpegError as error:
         raise VideoError(f"{shown}: {_why_not(path, error)}") from None
 

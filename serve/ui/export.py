@@ -11,7 +11,7 @@ from typing import Any
 import mllm_iqa
 
 from .cards import entry_card
-from .entries import Answered, Compared, Entry, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Filmed, Located, Ranked, Refused, Scored
 from .held import EXPORT_SIDE, Held
 from .markup import escaped
 from .strings import Strings
@@ -73,9 +73,9 @@ def pictures_of(entry: Entry) -> tuple[Held, ...]:
     match entry:
         case Compared():
             return (entry.a, entry.b)
-        case Scored() | Ranked() | Answered():
+        case Scored() | Ranked() | Answered() | Located():
             return entry.pictures
-        case Refused():
+        case Refused() | Filmed():
             return ()
 
 

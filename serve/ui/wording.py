@@ -95,3 +95,15 @@ class Strings:
     failed_inside: str
     nothing_to_export: str
     exported: str
+    where: str
+    locating: str
+    map_over: str
+    map_photo: str
+    map_share: str
+    map_hint: str
+    no_regions: str
+    no_distortions_told: str
+    video: str
+    filming: str
+    video_pooled: str
+    video_ended: str
