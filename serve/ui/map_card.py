@@ -35,7 +35,8 @@ def map_card(held: Held, found: Map, photo: str, strings: Strings, *, name: str)
         f'<div class="iqa-map-view"><img class="iqa-drawn" src="{found.drawn}" alt="{title}: {share}">'
         f'<img class="iqa-alone" src="{photo}" alt="{title}"></div>'
         f"{_boxes(values['regions'], strings)}"
-        f'<p class="iqa-note">{escaped(strings.map_hint)}</p><footer class="iqa-note">{escaped(judged)}</footer></section>'
+        f'<p class="iqa-note">{escaped(strings.map_hint)}</p>'
+        f'<footer class="iqa-note">{escaped(judged)}</footer></section>'
     )
 
 
