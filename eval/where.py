@@ -130,7 +130,7 @@ def uniform(shape: tuple[int, int]) -> np.ndarray:
 def center_prior(shape: tuple[int, int]) -> np.ndarray:
     """A map that says "in the middle": a Gaussian, a third of each side its standard deviation; float32 (H, W)."""
     y, x = (np.linspace(-1.5, 1.5, n, dtype=np.float32) for n in shape)
-    return np.exp(-0.5 * (y[:, None] ** 2 + x**2)).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * (y[:, None] ** 2 + x**2)), dtype=np.float32)
 
 
 def readings(

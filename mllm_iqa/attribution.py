@@ -99,7 +99,7 @@ def _token_attribution(backend: Any, picture: Picture) -> np.ndarray:
     values = (gradient * (feature - feature.mean(dim=0))).sum(dim=-1)
     merge = backend.image_processor.merge_size
     _, rows, columns = (int(n) for n in grid[0].tolist())
-    return values.float().cpu().numpy().reshape(rows // merge, columns // merge)
+    return np.asarray(values.float().cpu().numpy()).reshape(rows // merge, columns // merge)
 
 
 def _first_token(backend: Any, prompt: Any) -> int:

@@ -22,7 +22,7 @@ _INFERNO = (
 )
 """Inferno from its 10th to its 98th hundredth, in equal steps, as sRGB."""
 
-_ALPHA = 0.75  # of the color where damage is certain
+_ALPHA = 0.62  # of the color where damage is certain
 _CLEAR = 0.25  # damage up to which nothing is drawn
 _GREY = 0.65  # how far the picture's own colors are taken back, so that the map's can be told from them
 _LONG_SIDE = (480, 1280)  # of the drawn picture, in px

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mllm_iqa.errors import ConfigError
@@ -13,6 +13,7 @@ from mllm_iqa.tiles import Tile, blended, tiles_of
 from mllm_iqa.types import ImageInfo
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 64), st.data())
 def test_tiles_cover_the_picture_and_are_of_one_size(height: int, width: int, side: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(4, side))

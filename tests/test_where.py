@@ -73,7 +73,10 @@ def test_the_map_does_not_depend_on_the_batch(nano: Assistant, noisy: np.ndarray
 def test_a_gradient_points_at_the_damaged_part(nano: Assistant, noisy: np.ndarray) -> None:
     found = map_of(nano, noisy, method="attribution")
     assert found.damage.shape == (192, 256) and found.damage.max() == 1 and found.mos is None
-    assert contrast(found.damage) > 0.05
+    mirrored = map_of(nano, np.ascontiguousarray(noisy[:, ::-1]), method="attribution")
+    # More to the right where the noise is on the right than where it is on the left: how well is measured elsewhere.
+    right = slice(128, 256)
+    assert found.damage[:, right].mean() - mirrored.damage[:, right].mean() > 0.02
 
 
 def test_values_of_patches_become_a_map() -> None:

@@ -64,7 +64,7 @@ def test_what_is_no_video_is_said_and_its_file_goes(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated")
 @pytest.mark.filterwarnings("ignore:The copy keyword is deprecated")
-def test_both_in_a_browser(opened: Any, tmp_path: Path, upload_folder: Path) -> None:  # noqa: F811
+def test_both_in_a_browser(opened: Any, tmp_path: Path, upload_folder: Path) -> None:
     pixels = np.array(load_image(EXAMPLES / "cat.jpg").pixels[60:252, 60:316])
     noise = np.random.default_rng(0).normal(0, 55, (128, 128, 3))
     pixels[32:160, 112:240] = np.clip(pixels[32:160, 112:240] + noise, 0, 255)
