@@ -176,6 +176,8 @@ def concluded(
     values = {kind: pooled(mos, weights, kind) for kind in POOLINGS}
     worst = []
     for point, picture in moments.worst():
+        if worst and point.mos is not None and point.mos >= values["mean"]:
+            break  # what is better than the video is none of its worst moments; the worst frame always is
         found = None
         if explain and "explain" in assistant.can:
             found = assistant.score(picture, language=language)

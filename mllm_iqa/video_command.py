@@ -141,7 +141,7 @@ def _show(result: VideoScore, options: VideoOptions) -> None:
             print(f"\n{clock(result.worst[0].seconds)}: {printable(result.worst[0].explanation)}")
     length = "" if info.duration is None else f", {info.duration:.1f} s"
     print(
-        f"\n{info.width}x{info.height}, {info.codec} {info.pixel_format}{length}; {info.color}; {len(info.cuts)} cuts"
+        f"\n{info.width}x{info.height}, {info.codec} {info.pixel_format}{length}; {info.color}; {_count(len(info.cuts), 'cut')}"
     )
     if info.rotation:
         print(f"turned by {info.rotation} degrees to stand upright")
@@ -152,6 +152,10 @@ def _show(result: VideoScore, options: VideoOptions) -> None:
         print(f"wrote {printable(str(path))}")
     if result.ended_early is not None:
         print(f"ended early: {result.ended_early}", file=sys.stderr)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _found(findings: object) -> str:

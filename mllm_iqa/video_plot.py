@@ -14,7 +14,7 @@ from .levels import LEVELS
 from .video_pooling import POOLINGS
 from .video_types import Moment, TracePoint, VideoScore
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 960, 74, 24, 64
+_WIDTH, _LEFT, _RIGHT, _TOP = 960, 92, 24, 64
 _HIGH = 230  # of the plotting area
 _THUMB, _GAP = 164, 12
 # The levels as bands of one hue from light to dark: told apart by lightness, whatever one sees of color.
@@ -95,10 +95,7 @@ def _bands() -> list[str]:
             f'fill="{_BANDS[level]}"/>'
         )
         at = min(max(_y(value), _TOP + 6), _TOP + _HIGH - 2)
-        out.append(
-            f'<text x="{_LEFT - 8}" y="{at + 4:.1f}" text-anchor="end" fill="{_FAINT}">{level[:4]}'
-            f"{'.' if len(level) > 4 else ''} {value}</text>"
-        )
+        out.append(f'<text x="{_LEFT - 8}" y="{at + 4:.1f}" text-anchor="end" fill="{_FAINT}">{level} {value}</text>')
     return out
 
 
@@ -165,7 +162,7 @@ def _marks(shown: Sequence[Moment], end: float) -> list[str]:
 
 def _moment(place: int, moment: Moment, top: float) -> list[str]:
     """One worst moment: its frame, when it is, its score, what was found."""
-    x = _LEFT - 50 + place * (_THUMB + _GAP)
+    x = 24 + place * (_THUMB + _GAP)
     uri = "data:image/jpeg;base64," + base64.b64encode(moment.thumbnail).decode()
     found = ""
     if moment.distortions is not None:

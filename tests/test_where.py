@@ -145,7 +145,8 @@ def test_the_command(noisy: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFi
     said = json.loads(capsys.readouterr().out)
     assert said["image"]["name"] == str(path) and said["grid"] == {"width": 32, "height": 24}
     assert any(region["family"] == "noise" for region in said["regions"])
-    assert Image.open(out).format == "PNG"
+    with Image.open(out) as drawn:
+        assert drawn.format == "PNG"
     values = np.load(array, allow_pickle=False)
     assert values.shape == (192, 256) and values.dtype == np.float32
 
