@@ -140,9 +140,8 @@ def _show(result: VideoScore, options: VideoOptions) -> None:
         if result.worst[0].explanation is not None:
             print(f"\n{clock(result.worst[0].seconds)}: {printable(result.worst[0].explanation)}")
     length = "" if info.duration is None else f", {info.duration:.1f} s"
-    print(
-        f"\n{info.width}x{info.height}, {info.codec} {info.pixel_format}{length}; {info.color}; {_count(len(info.cuts), 'cut')}"
-    )
+    shape = f"{info.width}x{info.height}, {info.codec} {info.pixel_format}{length}"
+    print(f"\n{shape}; {info.color}; {_count(len(info.cuts), 'cut')}")
     if info.rotation:
         print(f"turned by {info.rotation} degrees to stand upright")
     for note in info.notes:
