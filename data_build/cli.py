@@ -20,6 +20,7 @@ from mllm_iqa.output_file import replaced_at_end
 from .anchors import make_anchors
 from .bank import BankPlan, Size, build_bank
 from .heldout import write_heldout
+from .local_set import write_local_set
 from .preview import chosen, contact_sheet
 from .readers import READERS, Reading, describe
 from .readers import read as read_archive
@@ -99,6 +100,21 @@ def heldout(
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
     print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split="train" if train else "val"))
+
+
+@app.command()
+def local(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
+    bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
+    per_family: Annotated[int, typer.Option(min=1, help="Sources per family of distortions.")] = 10,
+    train: Annotated[
+        bool, typer.Option("--train", help="From training photographs instead: to choose with, never to test with.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 1,
+) -> None:
+    """Write photographs damaged in one region each, and the masks of it, for `mllm-iqa eval where`."""
+    print(write_local_set(biq2021, bsds500, out, per_family=per_family, seed=seed, split="train" if train else "val"))
 
 
 @app.command(help=f"Write a public set as a Parquet file of records. Sets: {', '.join(READERS)}.")

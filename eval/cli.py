@@ -19,10 +19,12 @@ from .baselines.cli import app as baselines
 from .heldout import compare_figures, figures, predict, printable, record
 from .robustness_command import robustness
 from .speed import measure
+from .where_command import where
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.add_typer(baselines, name="baselines")
 app.command()(robustness)
+app.command()(where)
 
 
 @app.callback(invoke_without_command=True)

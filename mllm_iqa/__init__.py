@@ -21,17 +21,21 @@ __all__ = [
     "ImageInfo",
     "Interval",
     "IqaError",
+    "QualityMap",
     "RankedImage",
     "Ranking",
     "RubricScore",
     "Score",
+    "VideoScore",
     "__version__",
     "chat",
     "compare_images",
     "explain",
     "load_rubric",
+    "quality_map",
     "rank_images",
     "score_image",
+    "score_video",
 ]
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
     from .errors import ImageError, IqaError
     from .rubric import load_rubric
     from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, RubricScore, Score
+    from .video import score_video
+    from .video_types import VideoScore
+    from .where import QualityMap, quality_map
 
     __version__: str
 else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
@@ -61,6 +68,10 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "Ranking": ".types",
         "RubricScore": ".types",
         "Score": ".types",
+        "score_video": ".video",
+        "VideoScore": ".video_types",
+        "QualityMap": ".where",
+        "quality_map": ".where",
     }
 
     def __getattr__(name: str) -> object:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import registry
 from .advice import advised, advised_comparison
@@ -34,6 +34,10 @@ from .scoring import (
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
 from .types import Comparison, Failure, Finding, Ranking, RubricScore, Score
+
+if TYPE_CHECKING:
+    from .video_types import VideoScore
+    from .where import QualityMap
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
@@ -318,6 +322,18 @@ class Assistant:
             raise BackendError("a chat begins and ends with a message of the user")
         pictures = tuple(self._picture(image, None) for image in images)
         return self.backend.stream(Conversation(pictures, turns), max_new_tokens=_CHAT_TOKENS)
+
+    def quality_map(self, image: ImageSource, **options: Any) -> QualityMap:
+        """Where a picture is damaged: a map, and boxes of each distortion; see `where.map_of` for the options."""
+        from .where import map_of
+
+        return map_of(self, image, **options)
+
+    def score_video(self, path: str | os.PathLike[str] | bytes, **options: Any) -> VideoScore:
+        """A video's quality over time, pooled, and its worst moments; see `video.judge_video` for the options."""
+        from .video import judge_video
+
+        return judge_video(self, path, **options)
 
     # Parts.
 

@@ -81,6 +81,21 @@ class Transfer(StrEnum):
     symlink = "symlink"
 
 
+class MapMethod(StrEnum):
+    """How to find where a picture is damaged; see `where.METHODS`."""
+
+    tiles = "tiles"
+    attribution = "attribution"
+
+
+class Pooling(StrEnum):
+    """How scores of frames become one; see `video_pooling.POOLINGS`."""
+
+    mean = "mean"
+    harmonic = "harmonic"
+    worst10 = "worst10"
+
+
 class ListFormat(StrEnum):
     """How a list is printed."""
 
@@ -435,6 +450,76 @@ def dedupe_best(
     as_json = format is TextFormat.json
     options = DedupeOptions(to, how.value, singles, as_json, model, engine, device, dtype, transformers)
     raise typer.Exit(work(folder, options))
+
+
+@app.command()
+def where(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    out: Annotated[Path | None, typer.Option(help="Draw the map over the picture: a PNG file.")] = None,
+    array: Annotated[Path | None, typer.Option(help="The map as numbers: a NumPy .npy file, float32.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: boxes, and the map on a coarse grid.")] = False,
+    method: Annotated[MapMethod, typer.Option(help="How to find out.")] = MapMethod.tiles,
+    side: Annotated[int | None, typer.Option(min=32, help="Of a tile, in pixels.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="From one tile to the next; half a tile if left out.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1024, help="Reduce the picture to this first; what its score sees if left out.")
+    ] = None,
+    boxes: Annotated[bool, typer.Option("--boxes/--no-boxes", help="Draw the boxes of distortions.")] = True,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+) -> None:
+    """Show where a picture is damaged, and by what."""
+    from .where_command import WhereOptions
+    from .where_command import where as run
+
+    options = WhereOptions(
+        out=out, array=array, as_json=as_json, method=method.value, side=side, stride=stride, max_pixels=max_pixels,
+        boxes=boxes, model=model, engine=engine.value, device=device, dtype=dtype,
+        transformers=_options_of(quantize, adapter),
+    )  # fmt: skip
+    raise typer.Exit(run(image, options))
+
+
+@app.command()
+def video(
+    file: Annotated[Path, typer.Argument(help="The video.")],
+    every: Annotated[float | None, typer.Option(help="Seconds from one frame to the next; 1 if left out.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Instead, this many frames, evenly spread.")] = None,
+    scenes: Annotated[bool, typer.Option("--scenes/--no-scenes", help="Also look at a frame after every cut.")] = True,
+    pooling: Annotated[Pooling, typer.Option(help="How frame scores become one.")] = Pooling.mean,
+    worst: Annotated[int, typer.Option(min=0, help="How many worst moments to keep.")] = 5,
+    explain: Explain = True,
+    together: Annotated[
+        int, typer.Option(min=0, help="Also show this many frames at once, to models made for videos.")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="The plot: an SVG file.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="The frames, one a row: a CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames per pass; does not change the scores.")] = 8,
+    language: Language = "en",
+) -> None:
+    """Score a video by frames: quality over time, one pooled score, and its worst moments."""
+    from .video_command import VideoOptions
+    from .video_command import video as run
+
+    options = VideoOptions(
+        every=every, count=count, scenes=scenes, pooling=pooling.value, worst=worst, explain=explain,
+        together=together, out=out, trace=trace, as_json=as_json, model=model, engine=engine.value, device=device,
+        dtype=dtype, transformers=_options_of(quantize, adapter), batch_size=batch_size, language=language,
+    )  # fmt: skip
+    raise typer.Exit(run(file, options))
 
 
 @app.command()

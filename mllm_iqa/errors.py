@@ -12,6 +12,10 @@ class ImageError(IqaError):
     """A picture that cannot be read or judged; the message names the file and the reason."""
 
 
+class VideoError(IqaError):
+    """A video that cannot be read or judged; the message names the file and the reason."""
+
+
 class PromptError(IqaError):
     """A prompt file that breaks the prompt format, or words that do not fit the model's tokenizer."""
 

@@ -6,6 +6,7 @@ from .errors import MissingDependencyError
 
 EXTRA_OF: dict[str, str] = {
     "accelerate": "train",
+    "av": "video",
     "bitsandbytes": "quantize",
     "cv2": "data",
     "fastapi": "serve",

@@ -24,7 +24,7 @@ class ModelEntry:
         source: directory or hub id; revision: of the hub repository, a commit where it is known (None = not from a
             hub); subfolder: of the repository, "" = its root.
         licence: of the weights, as their page says; parameters: how many, for people.
-        can: of "score", "explain", "compare", "chat".
+        can: of "score", "explain", "compare", "chat", and "video" = judge several frames of a video at once.
         note: one sentence on what to expect.
         prompt: what it is asked for a rating; answer: how that is read.
         answer_tokens: how many tokens a written answer may take, reasoning included; 0 where none is written.
@@ -45,6 +45,7 @@ class ModelEntry:
 
 ALL = ("score", "explain", "compare", "chat")
 
+_PICTURES_ALONE = ("smolvlm-500m",)  # not made for the frames of videos
 _UNTUNED = "not tuned for image quality; its findings are guesses"
 
 
@@ -61,7 +62,8 @@ def _realign(size: str, parameters: str, revision: str, pinned: str) -> ModelEnt
 
 
 def _plain(name: str, source: str, licence: str, parameters: str, more: str = "") -> ModelEntry:
-    return ModelEntry(name, source, "main", licence, parameters, ALL, f"Zero-shot: {_UNTUNED}{more}.")
+    can = ALL if name in _PICTURES_ALONE else (*ALL, "video")
+    return ModelEntry(name, source, "main", licence, parameters, can, f"Zero-shot: {_UNTUNED}{more}.")
 
 
 _ENTRIES = (

@@ -43,6 +43,8 @@ _ENDPOINTS = (
     ("POST /v1/explain", "score one picture and say why"),
     ("POST /v1/compare", "which of two is better"),
     ("POST /v1/rank", "order pictures"),
+    ("POST /v1/where", "where a picture is damaged"),
+    ("POST /v1/video", "score a video by frames"),
     ("POST /v1/chat", "ask about pictures (server-sent events)"),
     ("POST /mcp", "MCP tools score, compare and explain"),
     ("GET /openapi.json", "the schema of all this, with examples"),

@@ -15,23 +15,48 @@ from threading import Semaphore
 from typing import TypeVar
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import ConfigError, ImageError, IqaError, PromptError
+from mllm_iqa.errors import ConfigError, ImageError, IqaError, MissingDependencyError, PromptError, VideoError
+from mllm_iqa.heat_map import png_of
 from mllm_iqa.images import Picture, load_image
 from mllm_iqa.prompt_files import LANGUAGES
 from mllm_iqa.types import Comparison, Failure, Ranking, RubricScore, Score
+from mllm_iqa.video import judge_video
+from mllm_iqa.video_frames import Sampling
+from mllm_iqa.video_types import TracePoint, VideoScore
+from mllm_iqa.where import QualityMap, map_of
 
 from .batching import BatchingBackend, DeadlineError
 from .forms import shown
 from .metrics import Metrics
 from .options import Limits
 from .problems import Problem
-from .schemas import ChatRequest, CompareRequest, ExplainRequest, RankRequest, RubricRequest, ScoreRequest, SentImage
+from .schemas import (
+    ChatRequest,
+    CompareRequest,
+    ExplainRequest,
+    RankRequest,
+    RubricRequest,
+    ScoreRequest,
+    SentImage,
+    VideoRequest,
+    WhereRequest,
+)
 from .url_fetch import Fetcher
 
 T = TypeVar("T")
-AnyRequest = ScoreRequest | ExplainRequest | CompareRequest | RankRequest | RubricRequest | ChatRequest
+AnyRequest = (
+    ScoreRequest
+    | ExplainRequest
+    | CompareRequest
+    | RankRequest
+    | RubricRequest
+    | ChatRequest
+    | WhereRequest
+    | VideoRequest
+)
 
 _log = logging.getLogger(__name__)
+_VIDEO_MARGIN = 0.15  # of a request's time, left for saying what is wrong in the worst moments of a video
 
 
 class Judge:
@@ -200,6 +225,56 @@ class Judge:
 
         return await self._run(request, work)
 
+    async def where(self, request: WhereRequest) -> tuple[QualityMap, bytes | None]:
+        """Where a picture is damaged, and a PNG of it where that is wanted; see `where.map_of`."""
+        sent = await self._fetched([request.image])
+
+        def work(assistant: Assistant, deadline: float) -> tuple[QualityMap, bytes | None]:
+            picture = self._picture(sent[0], assistant)
+            with _session(assistant, deadline):
+                found = map_of(assistant, picture, batch_size=self._limits.batch_rows)
+            return found, png_of(found, picture.pixels, boxes=request.boxes) if request.format == "png" else None
+
+        return await self._run(request, work)
+
+    async def video(
+        self, request: VideoRequest, *, advance: Callable[[TracePoint], None], gone: Callable[[], bool]
+    ) -> VideoScore:
+        """A video scored by frames; see `video.judge_video`. It ends early where the time of a request does.
+
+        Args:
+            request: with its file.
+            advance: told every frame's score, in the thread that works.
+            gone: asked after every frame whether nobody waits for the result any more.
+        """
+        if request.video.url is not None:
+            raise Problem("url_refused", "this server fetches no videos from addresses; send the file")
+        sent = await self._fetched([request.video])
+        every = 1.0 if request.every is None and request.count is None else request.every
+        sampling = Sampling(
+            every=every, count=request.count, scenes=request.scenes, most=min(600, self._limits.video_frames)
+        )
+
+        def work(assistant: Assistant, deadline: float) -> VideoScore:
+            name, content = sent[0]
+            until = deadline - _VIDEO_MARGIN * self._limits.request_seconds
+            with _session(assistant, deadline):
+                return judge_video(
+                    assistant,
+                    content if isinstance(content, bytes) else video_bytes(content, name),
+                    sampling=sampling,
+                    pooling=request.pooling,
+                    worst=request.worst,
+                    explain=request.explain,
+                    language=request.language,
+                    name=name,
+                    max_source_pixels=self._limits.source_pixels,
+                    advance=lambda point, _: advance(point),
+                    stop=lambda: gone() or time.monotonic() >= until,
+                )
+
+        return await self._run(request, work)
+
     async def chat(self, request: ChatRequest) -> AsyncIterator[str]:
         """What the model says, piece by piece; see `Assistant.chat`. The reader's speed does not matter to the model.
 
@@ -255,6 +330,12 @@ class Judge:
             raise _too_late(self._limits) from None
         except ImageError as error:
             raise Problem("unreadable_image", str(error)) from None
+        except VideoError as error:
+            raise Problem("unreadable_video", str(error)) from None
+        except ConfigError as error:
+            raise Problem("invalid_parameter", str(error)) from None
+        except MissingDependencyError as error:
+            raise Problem("not_installed", f"this server has no video support: {error}") from None
         except IqaError as error:
             _log.error("the engine failed: %s", error)
             raise Problem("engine", str(error)) from None
@@ -318,6 +399,17 @@ def _decoded(content: str, name: str) -> bytes | str:
         return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ImageError(f"{name}: is neither a data URI nor valid base64") from None
+
+
+def video_bytes(content: str, name: str) -> bytes:
+    """The file in a data URI of a video, or in plain base64."""
+    head, comma, rest = content.partition(",")
+    if content[:5].lower() == "data:" and not (comma and head.lower().endswith(";base64")):
+        raise VideoError(f"{name}: must have the form data:video/...;base64,...")
+    try:
+        return base64.b64decode("".join((rest if comma else content).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise VideoError(f"{name}: is neither a data URI nor valid base64") from None
 
 
 def _too_late(limits: Limits) -> Problem:

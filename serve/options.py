@@ -20,6 +20,7 @@ class Limits:
         request_seconds: from the moment a request is accepted to its answer; later ones are answered 504.
         drain_seconds: that a stopping server gives to what it has accepted.
         batch_rows: conversations in one call of the model.
+        video_frames: of one video that are looked at; the time between them is widened until they suffice.
     """
 
     body_bytes: int = 64 * 2**20
@@ -32,6 +33,7 @@ class Limits:
     request_seconds: float = 120.0
     drain_seconds: float = 120.0
     batch_rows: int = 32
+    video_frames: int = 120
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
 from mllm_iqa.types import Comparison, Failure, Ranking, Score
+from mllm_iqa.video_plot import svg_of
+from mllm_iqa.video_types import VideoScore
 
 from .forms import read_request
 from .judge import Judge
@@ -27,7 +29,10 @@ from .schemas import (
     RubricRequest,
     ScoreAnswer,
     ScoreRequest,
+    VideoRequest,
+    WhereRequest,
 )
+from .video_events import video_events, written
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": ", ".join(code for code in STATUS if STATUS[code] == status)}
@@ -93,6 +98,30 @@ def router(judge: Judge, limits: Limits) -> APIRouter:
         answer = first + "".join([piece async for piece in pieces])
         return JSONResponse({"answer": answer, "model": model})
 
+    @routes.post("/where", response_model=None, openapi_extra=_body(WhereRequest))
+    async def where(request: Request) -> Response:
+        """Say where a picture is damaged and by what: boxes and a coarse map, or a drawing (PNG)."""
+        asked = await read_request(request, WhereRequest, max_images=limits.images)
+        found, drawing = await judge.where(asked)
+        if drawing is not None:
+            return Response(drawing, media_type="image/png")
+        return JSONResponse(found.to_dict(grid=asked.grid))
+
+    @routes.post("/video", response_model=None, openapi_extra=_body(VideoRequest))
+    async def video(request: Request) -> Response:
+        """Score a video by frames: one number, quality over time, the worst moments; as JSON, events or a plot."""
+        asked = await read_request(request, VideoRequest, max_images=limits.images)
+        events = video_events(judge, asked)
+        if asked.stream:
+            first = await anext(events)  # what is refused is refused with its own status, before any event
+            return StreamingResponse(written(first, events), media_type="text/event-stream", headers=_NO_BUFFER)
+        result = [found async for found in events][-1]
+        if not isinstance(result, VideoScore):
+            raise TypeError("the last event is the result")
+        if asked.format == "svg":
+            return Response(svg_of(result), media_type="image/svg+xml")
+        return JSONResponse(result.to_dict())
+
     return routes
 
 
@@ -127,7 +156,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     for name, field in model.model_fields.items():
         if name == "images":
             properties["image"] = {"type": "array", "items": _FILE, "description": "Repeat it for several pictures."}
-        elif name in ("image", "a", "b", "reference"):
+        elif name in ("image", "a", "b", "reference", "video"):
             properties[name] = {**_FILE, "description": field.description or "A picture."}
         else:
             kind = "boolean" if field.annotation is bool else "string"
@@ -139,11 +168,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 REQUESTS: tuple[type[BaseModel], ...] = (
-    ScoreRequest,
-    ExplainRequest,
-    CompareRequest,
-    RankRequest,
-    RubricRequest,
-    ChatRequest,
+    *(ScoreRequest, ExplainRequest, CompareRequest, RankRequest, RubricRequest, ChatRequest),
+    *(WhereRequest, VideoRequest),
 )
 """What the endpoints take, for the OpenAPI schema: they read their bodies themselves."""

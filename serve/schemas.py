@@ -162,6 +162,35 @@ class RubricRequest(BaseModel):
         return out
 
 
+class WhereRequest(_Request):
+    """One picture, the damaged parts of which are wanted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"image": _EXAMPLE, "format": "json"}]})
+
+    image: Image
+    format: Literal["json", "png"] = Field(default="json", description="Boxes and a coarse map, or a drawing.")
+    boxes: bool = Field(default=True, description="Draw the boxes of distortions.")
+    grid: int = Field(default=32, ge=1, le=256, description="Cells of the map along the longer side, in JSON.")
+
+
+class VideoRequest(_Request):
+    """A video to be scored by frames."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"video": "data:video/mp4;base64,AAAAIGZ0eXA...", "every": 1.0}]}
+    )
+
+    video: Image = Field(description="The file of a video.")
+    every: float | None = Field(default=None, gt=0, description="Seconds from one frame to the next; 1 if left out.")
+    count: int | None = Field(default=None, ge=1, le=3600, description="Instead: this many frames, evenly spread.")
+    scenes: bool = Field(default=True, description="Also look at a frame after every cut.")
+    pooling: Literal["mean", "harmonic", "worst10"] = Field(default="mean", description="How scores become one.")
+    worst: int = Field(default=5, ge=0, le=20, description="How many worst moments to keep.")
+    explain: bool = Field(default=True, description="Say what is wrong in those.")
+    format: Literal["json", "svg"] = Field(default="json", description="Everything, or the plot.")
+    stream: bool = Field(default=False, description="Server-sent events `point` for each frame, then `done`.")
+
+
 class Message(BaseModel):
     """One turn of a chat."""
 
@@ -251,4 +280,6 @@ __all__ = [
     "ScoreAnswer",
     "ScoreRequest",
     "SentImage",
+    "VideoRequest",
+    "WhereRequest",
 ]

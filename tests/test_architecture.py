@@ -25,6 +25,7 @@ TESTS = sorted((REPO / "tests").rglob("*.py"))
 # Modules that only an extra brings, and the extra's name.
 OPTIONAL = {
     "accelerate": "train",
+    "av": "video",
     "bitsandbytes": "quantize",
     "cv2": "data",
     "fastapi": "serve",

@@ -9,11 +9,13 @@ from mllm_iqa.advice_rules import SHIPPED, shipped_rules
 from mllm_iqa.types import Advice, Comparison, Finding, ImageInfo, RubricScore, Score
 
 from .charts import interval_words, level_bars, mos_scale, severity_meter, strength_mark, verdict_bar
-from .entries import Answered, Compared, Entry, Judged, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Filmed, Judged, Located, Ranked, Refused, Scored
 from .held import Held
+from .map_card import map_card
 from .markup import escaped, prose
 from .slider import compare_view
 from .strings import Strings, kind_name, level_name
+from .video_card import video_card
 
 _DISTRUST = 0.1  # outside mass from which on a card warns
 _MUCH_OUTSIDE = 0.5  # the same of a rubric, whose levels need not be all that could be said
@@ -40,9 +42,27 @@ def entry_card(entry: Entry, strings: Strings, *, name: str, views: tuple[str, s
             inside = _answered(entry, strings)
         case Judged():
             inside = _judged_by(entry, strings)
+        case Located():
+            inside = located(entry, strings, name=name)
+        case Filmed():
+            inside = filmed(entry, strings)
         case Refused():
             inside = refusal(entry, strings)
     return f'<article class="iqa-entry" id="{name}">{inside}</article>'
+
+
+def located(entry: Located, strings: Strings, *, name: str) -> str:
+    """Where pictures are damaged, each with a switch between map and picture."""
+    cards = "".join(
+        map_card(held, found, photo, strings, name=f"{name}-map-{i}")
+        for i, (held, photo, found) in enumerate(zip(entry.pictures, entry.photos, entry.maps, strict=False))
+    )
+    return asked(strings.where, entry.pictures) + cards
+
+
+def filmed(entry: Filmed, strings: Strings) -> str:
+    """A video's number and its plot."""
+    return asked(entry.name, ()) + video_card(entry.result, strings)
 
 
 def refusal(refused: Refused, strings: Strings) -> str:

@@ -110,4 +110,16 @@ ENGLISH = Strings(
     rubric_outside="The model put {mass} of its answer on something else than a level of the rubric: "
     "distrust this, or try a larger model.",
     rubric_bad="That is no rubric.",
+    where="Where is it",
+    locating="Reading the parts of picture {done} of {total} …",
+    map_over="Map",
+    map_photo="Picture",
+    map_share="{share} of it damaged",
+    map_hint="The picture is read in overlapping tiles; boxes are in pixels (left, top, right, bottom).",
+    no_regions="No part of it stands out as damaged.",
+    no_distortions_told="This model tells no distortions; the map shows how far the score of each part falls.",
+    video="Video …",
+    filming="Frame at {time}: MOS {mos}; {count} frames scored …",
+    video_pooled="{pooling} of {count} frames; {others}",
+    video_ended="It ended early: {reason}.",
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mllm_iqa.types import Comparison, Failure, RubricScore, Score
+from mllm_iqa.video_types import VideoScore
 
 from .held import Held
 from .strings import ENGLISH, Strings
@@ -93,6 +94,39 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Map:
+    """Where one picture is damaged: as plain values, and drawn (a data URI) for the page."""
+
+    values: dict[str, Any]
+    drawn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where pictures are damaged; `maps` grows to their number, `photos` are data URIs of the pictures alone."""
+
+    pictures: tuple[Held, ...]
+    photos: tuple[str, ...] = ()
+    maps: tuple[Map, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "where", "results": [found.values for found in self.maps]}
+
+
+@dataclass(frozen=True, slots=True)
+class Filmed:
+    """A video's quality over time."""
+
+    name: str
+    result: VideoScore
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "video", "result": self.result.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Why something could not be done.
 
@@ -118,4 +152,4 @@ class Refused:
         return {"kind": "error", "error": self.text(ENGLISH)}
 
 
-Entry: TypeAlias = Scored | Compared | Ranked | Answered | Refused | Judged
+Entry: TypeAlias = Scored | Compared | Ranked | Answered | Judged | Located | Filmed | Refused

@@ -17,7 +17,7 @@ from mllm_iqa.tables import flat_row
 from mllm_iqa.types import Failure, Score
 
 from .cards import entry_card
-from .entries import Answered, Compared, Entry, Judged, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Filmed, Judged, Located, Ranked, Refused, Scored
 from .held import EXPORT_SIDE, Held
 from .markup import escaped
 from .strings import Strings
@@ -105,9 +105,9 @@ def pictures_of(entry: Entry) -> tuple[Held, ...]:
     match entry:
         case Compared():
             return (entry.a, entry.b)
-        case Scored() | Ranked() | Answered() | Judged():
+        case Scored() | Ranked() | Answered() | Judged() | Located():
             return entry.pictures
-        case Refused():
+        case Refused() | Filmed():
             return ()
 
 

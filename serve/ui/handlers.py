@@ -40,12 +40,14 @@ TASKS: dict[str, Task] = {
     "score": lambda a, p, e, q, s: tasks.score(p, assistant=a, focus="score", strings=s),
     "compare": lambda a, p, e, q, s: tasks.compare(p, assistant=a, strings=s),
     "wrong": lambda a, p, e, q, s: tasks.score(p, assistant=a, focus="wrong", strings=s),
+    "where": lambda a, p, e, q, s: tasks.where(p, assistant=a, strings=s),
+    "video": lambda a, p, e, q, s: tasks.film(q, assistant=a, strings=s),
     "rank": lambda a, p, e, q, s: tasks.rank(p, assistant=a, strings=s),
     "rubric": lambda a, p, e, q, s: tasks.rubric(p, q, assistant=a, strings=s),
     "ask": lambda a, p, e, q, s: tasks.ask(p, q, earlier=e, assistant=a, strings=s),
 }
 """What the page can do: (assistant, chosen pictures, feed so far, question, strings) -> steps."""
-BUTTONS = ("score", "compare", "wrong", "rank", "rubric")
+BUTTONS = ("score", "compare", "wrong", "rank", "where", "rubric")
 QUESTION = len(BUTTONS)  # place of the question box in what `buttons` updates
 
 
@@ -129,7 +131,7 @@ class Handlers:
                 values = (("model", str(model)), ("models", ", ".join(self.models)))
                 yield Step(Refused("error_model", "unknown_model", values))
                 return
-            if not chosen(pictures):  # before a model is loaded for nothing
+            if name != "video" and not chosen(pictures):  # before a model is loaded for nothing
                 yield Step(Refused("error_other", "no_pictures"))
                 return
             yield Step(None, strings.loading.format(model=model))
@@ -187,6 +189,7 @@ class Handlers:
             "feed": feed(entries, s),
             **{name: getattr(s, name) for name in BUTTONS},
             "stop": s.stop,
+            "video": gr.update(label=s.video),
             "question": gr.update(placeholder=s.ask_placeholder, label=s.ask_placeholder),
         }
         return [values[name] for name in LABELLED]
@@ -201,15 +204,16 @@ class Handlers:
 LABELLED = (
     *("language", "switch", "brand", "tray", "model", "hint", "save", "gallery", "clear", "feed"),
     *BUTTONS,
-    *("stop", "question"),
+    *("stop", "question", "video"),
     *("rubric_head", "rubric_choice", "rubric_question", "rubric_levels", "rubric_prefix"),
 )
 """Parts of the page that hold words."""
 
 
 def buttons(*, busy: bool) -> list[Any]:
-    """Updates of the task buttons, the question box and the stop button."""
-    return [*(gr.update(interactive=not busy) for _ in (*BUTTONS, "question")), gr.update(visible=busy)]
+    """Updates of the task buttons, the question box, the stop button and the button for videos."""
+    able = gr.update(interactive=not busy)
+    return [*(able for _ in (*BUTTONS, "question")), gr.update(visible=busy), able]
 
 
 def rubric_choices(strings: Strings) -> list[tuple[str, str]]:

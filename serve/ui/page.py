@@ -58,6 +58,7 @@ def build_ui(
         _connect_tray(do, part)
         runs = [_connect_task(do, part, part[name].click, name, at_once) for name in BUTTONS]
         runs.append(_connect_task(do, part, part["question"].submit, "ask", at_once))
+        runs.append(_connect_task(do, part, part["video"].upload, "video", at_once))
         _connect_rest(do, part, page, runs)
     page.queue(api_open=False, max_size=_MAX_WAITING, default_concurrency_limit=16)
     return page
@@ -166,6 +167,7 @@ def _right() -> dict[str, Any]:
         with gr.Row(elem_id="iqa-actions"):
             for name in BUTTONS:
                 part[name] = gr.Button(getattr(s, name), size="sm", elem_id=f"iqa-{name}")
+            part["video"] = gr.UploadButton(s.video, file_types=["video"], size="sm", elem_id="iqa-video")
             part["stop"] = gr.Button(s.stop, size="sm", visible=False, elem_id="iqa-stop")
         part["question"] = gr.Textbox(
             placeholder=s.ask_placeholder,
@@ -189,7 +191,7 @@ def _session(part: dict[str, Any]) -> list[Any]:
 
 def _switchable(part: dict[str, Any]) -> list[Any]:
     """The parts that `handlers.buttons` updates."""
-    return [part[name] for name in (*BUTTONS, "question", "stop")]
+    return [part[name] for name in (*BUTTONS, "question", "stop", "video")]
 
 
 def _connect_tray(do: Handlers, part: dict[str, Any]) -> None:
@@ -214,7 +216,7 @@ def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_
     begun = event(begin, given, [part["live"], part["asked"], *_switchable(part)], **_NOW)
     run = begun.then(
         do.runner(name),
-        [*_session(part), part["model"], part["asked"]],
+        [*_session(part), part["model"], part["video" if name == "video" else "asked"]],
         [part["feed"], part["live"], part["entries"]],
         concurrency_id="model",
         concurrency_limit=at_once,

@@ -8,19 +8,39 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Queue
+from threading import Event, Thread
 
 from pydantic_core import from_json
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import BackendError, CheckpointError, ImageError, IqaError, MissingDependencyError, PromptError
-from mllm_iqa.images import Picture
+from mllm_iqa.errors import (
+    BackendError,
+    CheckpointError,
+    ImageError,
+    IqaError,
+    MissingDependencyError,
+    PromptError,
+    VideoError,
+)
+from mllm_iqa.heat_map import draw
+from mllm_iqa.images import Picture, load_image
 from mllm_iqa.prompt_files import LANGUAGES
 from mllm_iqa.rubric import rubric_of, shipped_rubrics
 from mllm_iqa.types import Failure, RubricScore, Score
+from mllm_iqa.video import judge_video
+from mllm_iqa.video_frames import Sampling, Video
+from mllm_iqa.video_plot import clock
+from mllm_iqa.video_types import TracePoint, VideoScore
+from mllm_iqa.where import map_of
 
-from .entries import Answered, Compared, Entry, Judged, Ranked, Refused, Scored
+from .entries import Answered, Compared, Entry, Filmed, Judged, Located, Map, Ranked, Refused, Scored
 from .held import VIEW_SIDE, Held, jpeg_uri
 from .strings import Strings
+
+MAP_SIDE = 1400  # of a drawn map with its scale
+MOST_FRAMES = 120  # of a video that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +111,56 @@ def rank(pictures: Sequence[Held], *, assistant: Assistant, strings: Strings) ->
     yield Step(entry, strings.ranking.format(pairs=len(pictures) * (len(pictures) - 1)))
     result = assistant.rank([held.picture() for held in pictures], language=language)
     yield Step(replace(entry, result=result))
+
+
+def where(pictures: Sequence[Held], *, assistant: Assistant, strings: Strings) -> Iterator[Step]:
+    """Find where pictures are damaged, one after the other."""
+    entry = Located(tuple(pictures))
+    for place, held in enumerate(pictures, start=1):
+        yield Step(entry, strings.locating.format(done=place, total=len(pictures)))
+        picture = held.picture()
+        found = map_of(assistant, picture)
+        drawn = jpeg_uri(load_image(draw(found, picture.pixels)), MAP_SIDE, quality=88)
+        maps = (*entry.maps, Map(found.to_dict(), drawn))
+        entry = replace(entry, maps=maps, photos=(*entry.photos, jpeg_uri(picture, VIEW_SIDE, quality=88)))
+    yield Step(entry)
+
+
+def film(path: str, *, assistant: Assistant, strings: Strings) -> Iterator[Step]:
+    """Score a video by frames; the file is deleted at the end."""
+    language, _ = _language(assistant, strings)
+    waiting: Queue[tuple[str, float, int] | VideoScore | BaseException] = Queue()
+    gone = Event()
+    count = 0
+
+    def advance(point: TracePoint, _: Video) -> None:
+        nonlocal count
+        count += 1
+        waiting.put((clock(point.seconds), 0.0 if point.mos is None else point.mos, count))
+
+    def work() -> None:
+        try:
+            sampling = Sampling(most=MOST_FRAMES)
+            waiting.put(
+                judge_video(assistant, path, sampling=sampling, language=language, advance=advance, stop=gone.is_set)
+            )
+        except BaseException as error:  # raised again by the one who waits
+            waiting.put(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield Step(None, strings.waiting)
+        while not isinstance(found := waiting.get(), VideoScore):
+            if isinstance(found, BaseException):
+                raise found
+            time, mos, frames = found
+            yield Step(None, strings.filming.format(time=time, mos=f"{mos:.2f}", count=frames))
+        yield Step(Filmed(found.video.name, found))
+    finally:
+        gone.set()
+        thread.join()
+        Path(path).unlink(missing_ok=True)
 
 
 def ask(
@@ -182,7 +252,7 @@ def conversation(earlier: Sequence[Entry], pictures: Sequence[Held], model: str)
 
 def refused(error: IqaError) -> Refused:
     """The entry for an error that the user can act on."""
-    if isinstance(error, ImageError):
+    if isinstance(error, ImageError | VideoError):
         return Refused("error_picture", detail=str(error))
     if isinstance(error, CheckpointError | BackendError | MissingDependencyError):
         return Refused("error_model", detail=str(error))

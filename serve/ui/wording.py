@@ -110,3 +110,15 @@ class Strings:
     rubric_none: str
     rubric_outside: str
     rubric_bad: str
+    where: str
+    locating: str
+    map_over: str
+    map_photo: str
+    map_share: str
+    map_hint: str
+    no_regions: str
+    no_distortions_told: str
+    video: str
+    filming: str
+    video_pooled: str
+    video_ended: str

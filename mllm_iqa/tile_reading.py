@@ -1,0 +1,93 @@
+"""What a model reads in tiles: MOS, distortions and their severities, through the two primitives of any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .backends.base import Conversation
+from .images import Picture
+from .levels import SEVERITIES
+from .prompt_files import load_prompt
+from .scoring import main_kind, normalised, severity_of
+from .taxonomy import KINDS
+from .types import Failure
+
+if TYPE_CHECKING:
+    from .assistant import Assistant
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileReading:
+    """Readings of N tiles.
+
+    Attributes:
+        mos: float64 (N,), 1..5; NaN where the model gave no score.
+        probs: float64 (N, 1 + len(KINDS)), probability of no distortion, then of each kind; None where the model
+            cannot tell.
+        severities: int (N,), 1..5 of the most probable kind; 0 where none is more probable. None as `probs`.
+    """
+
+    mos: np.ndarray
+    probs: np.ndarray | None
+    severities: np.ndarray | None
+
+
+def read_tiles(
+    assistant: Assistant,
+    tiles: Sequence[Picture],
+    *,
+    batch_size: int = 16,
+    advance: Callable[[int], None] | None = None,
+) -> TileReading:
+    """Read every tile as if it were a picture of its own.
+
+    Args:
+        assistant: the model.
+        tiles: at least one.
+        batch_size: tiles in one call of the engine; does not change what is read.
+        advance: told, after each call, how many tiles it read.
+    """
+    mos, probs, severities = [], [], []
+    finds = "explain" in assistant.can
+    for start in range(0, len(tiles), batch_size):
+        some = tiles[start : start + batch_size]
+        results = assistant.score_many(some, explain=False, language=_language(assistant), batch_size=batch_size)
+        mos += [np.nan if isinstance(result, Failure) else result.mos for result in results]
+        if finds:
+            some_probs, some_severities = _found(assistant, some)
+            probs.append(some_probs)
+            severities.append(some_severities)
+        if advance is not None:
+            advance(len(some))
+    return TileReading(
+        np.array(mos), np.concatenate(probs) if finds else None, np.concatenate(severities) if finds else None
+    )
+
+
+def _language(assistant: Assistant) -> str:
+    """One that the model speaks; only numbers are read, in the same words whatever it is."""
+    languages = assistant.backend.languages
+    return "en" if "en" in languages else languages[0]
+
+
+def _found(assistant: Assistant, tiles: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (N, 1 + K) of no distortion and each kind, and the severities (N,) of what is there."""
+    prompt = load_prompt("distortion.v1")
+    words = [prompt.phrase("none"), *(prompt.phrase("kind", kind=kind) for kind in KINDS)]
+    asked = [Conversation.ask([tile], prompt.question, prompt.answer_prefix) for tile in tiles]
+    probs = normalised(assistant.backend.continuation_logprobs(asked, words))
+    severities = np.zeros(len(tiles), dtype=int)
+    named = {i: kind for i, row in enumerate(probs) if (kind := main_kind(float(row[0]), row[1:])) is not None}
+    if named:
+        spoken = [
+            asked[i].continued(prompt.phrase("kind", kind=kind) + prompt.phrase("before_severity"))
+            for i, kind in named.items()
+        ]
+        steps = [prompt.phrase("severity", severity=word) for word in SEVERITIES]
+        for i, row in zip(named, normalised(assistant.backend.continuation_logprobs(spoken, steps)), strict=True):
+            severities[i] = severity_of(row)
+    return probs, severities
