@@ -213,8 +213,8 @@ def by_family(read: Sequence[Reading]) -> dict[str, tuple[float, int]]:
 def markdown(model: str, found: Sequence[MethodFigures], families: dict[str, dict[str, tuple[float, int]]]) -> str:
     """The figures as tables."""
     lines = [f"# Where: {model}", "", "Mean [95 % interval over sources], n/total.", ""]
-    head = ("map", "AUC", "IoU", "from", "IoU, best threshold", "right family, box IoU >= 0.3")
-    head += ("clean: share called damaged", "clean: no box")
+    head = ["map", "AUC", "IoU", "from", "IoU, best threshold", "right family, box IoU >= 0.3"]
+    head += ["clean: share called damaged", "clean: no box"]
     lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for f in found:
         cells = [f.auc, f.iou, "best" if f.threshold is None else f.threshold, f.best_iou, f.family]

@@ -174,7 +174,7 @@ def concluded(
     weights = time_weights([point.seconds for point in known])
     mos = [point.mos for point in known if point.mos is not None]
     values = {kind: pooled(mos, weights, kind) for kind in POOLINGS}
-    worst = []
+    worst: list[Moment] = []
     for point, picture in moments.worst():
         if worst and point.mos is not None and point.mos >= values["mean"]:
             break  # what is better than the video is none of its worst moments; the worst frame always is

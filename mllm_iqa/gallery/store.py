@@ -181,7 +181,7 @@ class FolderStore:
         import pyarrow.parquet as pq
 
         rows = self.sorted_rows()
-        schema = arrow_schema(**MORE).with_metadata({_SETTINGS: json.dumps(self._settings).encode()})
+        schema = arrow_schema(None, **MORE).with_metadata({_SETTINGS: json.dumps(self._settings).encode()})
         with replaced_at_end(self.home / TABLE) as file:
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), file)
         with replaced_at_end(self.home / CSV) as file:
