@@ -19,7 +19,7 @@ from mllm_iqa.output_file import replaced_at_end
 
 from .anchors import make_anchors
 from .bank import BankPlan, Size, build_bank
-from .heldout import write_heldout
+from .heldout import clean_photographs, cut, write_heldout
 from .local_set import write_local_set
 from .preview import chosen, contact_sheet
 from .readers import READERS, Reading, describe
@@ -27,6 +27,8 @@ from .readers import read as read_archive
 from .readers.records_file import write_parquet
 from .records import commands
 from .scenes import build_scenes
+from .second_set.matching import write_amounts
+from .sources import Split, read_rgb
 
 _PROBLEMS_SHOWN = 20
 
@@ -96,10 +98,28 @@ def heldout(
     train: Annotated[
         bool, typer.Option("--train", help="From training photographs instead: to calibrate on, never to test with.")
     ] = False,
+    second: Annotated[
+        bool, typer.Option("--second", help="With other implementations of the distortions, never trained on.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 1,
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
-    print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split="train" if train else "val"))
+    split: Split = "train" if train else "val"
+    print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split=split, second=second))
+
+
+@app.command("second-set")
+def second_set(
+    out: Annotated[Path, typer.Argument(help="JSON file to write, data_build/second_set/amounts.json.")],
+    biq2021: Annotated[Path, typer.Option(help="Folder with images/ and labels.csv of BIQ2021.")],
+    bsds500: Annotated[Path, typer.Option(help="Folder with the BSDS500 photographs.")],
+    photographs: Annotated[int, typer.Option(min=1, help="Training photographs to match severities on.")] = 8,
+) -> None:
+    """Match the severities of the second implementations of all distortions to the first ones."""
+    files = clean_photographs(biq2021, bsds500, "train")
+    step = max(1, len(files) // photographs)
+    write_amounts([cut(read_rgb(path)) for path in files[::step][:photographs]], out)
+    print(out)
 
 
 @app.command()

@@ -110,3 +110,10 @@ def test_too_few_validation_photographs_are_an_error_that_counts_them(
     with pytest.raises(DataError, match="only 3 val sources for 4 per family"):
         write_heldout(**photo_folders, out=tmp_path / "heldout.parquet", per_family=4)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_second_implementations_make_a_set_of_the_same_form(photo_folders: dict[str, Path], tmp_path: Path) -> None:
+    out = write_heldout(**photo_folders, out=tmp_path / "second.parquet", per_family=1, second=True)
+    rows = pq.read_table(out, schema=SCHEMA).to_pylist()
+    assert {r["family"] for r in rows} == {*FAMILIES, "none"}
+    assert all(r["distortion"].startswith("second.") for r in rows if r["severity"])
