@@ -86,9 +86,7 @@ def _pyiqa(
     source: str = "",
     gray_8bit: bool = False,
 ) -> Baseline:
-    return Baseline(
-        name, title, Library.pyiqa, call or name, fr, lower, range, weights, source, gray_8bit=gray_8bit
-    )
+    return Baseline(name, title, Library.pyiqa, call or name, fr, lower, range, weights, source, gray_8bit=gray_8bit)
 
 
 def _deep(name: str, title: str, range: str, *, source: str = _IMAGENET, **more: Any) -> Baseline:
