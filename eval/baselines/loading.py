@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 
 from mllm_iqa.errors import DataError, MissingDependencyError
 
@@ -42,8 +43,9 @@ def load(metric: Baseline, *, device: str = "cpu", download: bool = False) -> Me
 
     def measure(picture: np.ndarray, reference: np.ndarray | None) -> float:
         _check(metric, picture, reference)
-        x = _tensor(picture, device)
-        y = None if reference is None or not metric.full_reference else _tensor(reference, device)
+        prepared = as_gray if metric.gray_8bit else np.array  # torch wants arrays it may write to: np.array copies
+        x = _tensor(prepared(picture), device)
+        y = None if reference is None or not metric.full_reference else _tensor(prepared(reference), device)
         # Some libraries build parts of a model when it is first used.
         with downloads(download), _quiet(), torch.inference_mode():
             value = float(values(x, y))
@@ -68,9 +70,21 @@ def _check(metric: Baseline, picture: np.ndarray, reference: np.ndarray | None) 
         )
 
 
+def as_gray(pixels: np.ndarray) -> np.ndarray:
+    """Luma of ITU-R BT.601 rounded to 8 bits, as MATLAB's rgb2gray gives it, in three equal channels.
+
+    Args:
+        pixels: uint8 RGB (H, W, 3).
+
+    Returns:
+        A new array of the same shape and dtype.
+    """
+    return np.array(Image.fromarray(pixels).convert("L").convert("RGB"))
+
+
 def _tensor(pixels: np.ndarray, device: str) -> torch.Tensor:
-    """uint8 (H, W, 3) -> float32 (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(device).float() / 255
+    """uint8 (H, W, 3), writable -> float32 (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device).float() / 255
 
 
 @contextmanager

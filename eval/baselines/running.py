@@ -1,17 +1,16 @@
-"""Measure pictures with several judges in one run, into a predictions file that every figure is computed from."""
+"""Measure pictures with several judges in one run, into a predictions file; `figures` computes the rest from it."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mllm_iqa.agreement import Figure, bootstrap, plcc, srcc
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.errors import DataError, IqaError
 
@@ -59,8 +58,10 @@ def run(
 ) -> Iterator[int]:
     """Append one row per picture and judge to a JSON-lines file, going on after the pictures that are complete there.
 
-    Judges take turns on each picture, so that all of them see the machine in the same state. The time is that of the
-    measurement alone, pixels already decoded. Full-reference metrics sit out sets without any reference; in the others
+    Judges take turns on each picture, so that all of them see the machine in the same state. Times are those of the
+    measurement alone, pixels already decoded: on the clock, and of the processor, which other people's work on the
+    same machine hardly changes. Pictures come in an order drawn with seed 0, the sets in proportion, so that what an
+    unfinished run holds is a random sample. Full-reference metrics sit out sets without any reference; in the others
     a picture without one is an error row of theirs.
 
     Args:
@@ -76,16 +77,28 @@ def run(
         DataError: the file holds rows of another run.
     """
     done = _pictures_done(out, made_with)
-    jobs = [(name, item) for name, items in sets.items() for item in items]
+    jobs = _mixed(sets)
     compared = {name for name, item in jobs if item.reference is not None}
     for judge in judges if done < len(jobs) else ():
         _warm_up(judge, jobs[done][1])
     with out.open("a", encoding="utf-8") as file:
         for number, (name, item) in enumerate(jobs[done:], start=done + 1):
-            rows = [_row(judge, name, item) for judge in judges if judge.kind != "FR" or name in compared]
+            taking_part = [judge for judge in judges if judge.kind != "FR" or name in compared]
+            rows = [_row(judge, item) | {"set": name, "of": len(sets[name])} for judge in taking_part]
             file.write(json.dumps({"picture": item.key, "made_with": made_with, "rows": rows}) + "\n")
             file.flush()
             yield number
+
+
+def _mixed(sets: Mapping[str, Sequence[Item]]) -> list[tuple[str, Item]]:
+    """Every item with the name of its set, in a random order that is the same every time, the sets in proportion."""
+    rng = np.random.default_rng(0)
+    placed = [
+        ((rank + 0.5) / len(items), name, items[i])
+        for name, items in sets.items()
+        for rank, i in enumerate(rng.permutation(len(items)))
+    ]
+    return [(name, item) for _, name, item in sorted(placed, key=lambda place: place[0])]
 
 
 def _warm_up(judge: Judge, item: Item) -> None:
@@ -97,19 +110,20 @@ def _warm_up(judge: Judge, item: Item) -> None:
         return
 
 
-def _row(judge: Judge, set_name: str, item: Item) -> dict[str, Any]:
-    row: dict[str, Any] = {"set": set_name, "judge": judge.name, "title": judge.title, "kind": judge.kind}
-    row |= {"sign": judge.sign, "key": item.key, "truth": item.truth, "group": item.group}
+def _row(judge: Judge, item: Item) -> dict[str, Any]:
+    row: dict[str, Any] = {"judge": judge.name, "title": judge.title, "kind": judge.kind, "sign": judge.sign}
+    row |= {"key": item.key, "truth": item.truth, "group": item.group, "value": None, "ms": None, "cpu_ms": None}
     try:
         picture = item.pixels()
         reference = item.reference() if item.reference is not None and judge.kind == "FR" else None
-        start = time.perf_counter()
+        clock, processor = time.perf_counter(), time.process_time()
         value = judge.measure(picture, reference)
-        return row | {"value": value, "ms": 1000 * (time.perf_counter() - start), "error": None}
+        ms, cpu_ms = 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - processor)
+        return row | {"value": value, "ms": ms, "cpu_ms": cpu_ms, "error": None}
     except IqaError as error:
-        return row | {"value": None, "ms": None, "error": str(error)}
+        return row | {"error": str(error)}
     except Exception as error:  # a library of others may raise anything on a picture it cannot take
-        return row | {"value": None, "ms": None, "error": f"{type(error).__name__}: {error}"}
+        return row | {"error": f"{type(error).__name__}: {error}"}
 
 
 def _pictures_done(out: Path, made_with: dict[str, str]) -> int:
@@ -127,94 +141,3 @@ def _pictures_done(out: Path, made_with: dict[str, str]) -> int:
             if theirs != mine:
                 raise DataError(f"{out}: made with {what} {theirs}, not {mine}; name another folder")
     return len(lines)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How one judge did on one set.
-
-    Attributes:
-        judge, title, kind: who; set: on what.
-        srcc, plcc: with quality, the direction of the metric taken into account; raw values, no fitted mapping.
-        ms: median milliseconds per picture.
-        n: pictures with a value; total: pictures of the set.
-        first_error: of a picture without a value; "" = none.
-    """
-
-    judge: str
-    title: str
-    kind: str
-    set: str
-    srcc: Figure
-    plcc: Figure
-    ms: float
-    n: int
-    total: int
-    first_error: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; NaN becomes None."""
-        return {k: _plain(v) for k, v in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def results(predictions: Path) -> list[Result]:
-    """Figures of a predictions file, in the order in which sets and judges first appear.
-
-    Raises:
-        DataError: a picture of a set was measured twice by one judge.
-    """
-    by: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    totals: dict[str, set[str]] = {}
-    for line in predictions.read_text(encoding="utf-8").splitlines():
-        for row in json.loads(line)["rows"]:
-            by.setdefault((row["set"], row["judge"]), []).append(row)
-            totals.setdefault(row["set"], set()).add(row["key"])
-    return [_result(rows, len(totals[name])) for (name, _), rows in by.items()]
-
-
-def _result(rows: list[dict[str, Any]], total: int) -> Result:
-    first = rows[0]
-    if len({row["key"] for row in rows}) < len(rows):
-        raise DataError(f"{first['judge']} measured a picture of {first['set']} more than once")
-    good = [row for row in rows if row["value"] is not None]
-    values = np.array([row["sign"] * row["value"] for row in good], dtype=float)
-    truth = np.array([row["truth"] for row in good], dtype=float)
-    groups = [row["group"] for row in good]
-    return Result(
-        judge=first["judge"],
-        title=first["title"],
-        kind=first["kind"],
-        set=first["set"],
-        srcc=bootstrap(lambda i: srcc(values[i], truth[i]), groups, total=total),
-        plcc=bootstrap(lambda i: plcc(values[i], truth[i]), groups, total=total),
-        ms=float(np.median([row["ms"] for row in good])) if good else float("nan"),
-        n=len(good),
-        total=total,
-        first_error=next((row["error"] for row in rows if row["error"]), ""),
-    )
-
-
-def markdown(found: Sequence[Result]) -> str:
-    """One table per set, best SRCC first; what could not be measured says why."""
-    lines: list[str] = []
-    for name in dict.fromkeys(result.set for result in found):
-        lines += [f"**{name}**", "", "| metric | kind | SRCC | PLCC, raw | ms per picture | n/total |"]
-        lines.append("|---|---|---|---|---|---|")
-        rows = [r for r in found if r.set == name]
-        for r in sorted(rows, key=lambda r: -r.srcc.value if r.n and not np.isnan(r.srcc.value) else 9.0):
-            figures = f"{_figure(r.srcc)} | {_figure(r.plcc)} | {r.ms:.0f}" if r.n else f"{r.first_error} | |"
-            lines.append(f"| {r.title} | {r.kind} | {figures} | {r.n}/{r.total} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _figure(figure: Figure) -> str:
-    if np.isnan(figure.value):
-        return "undefined"
-    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mllm_iqa.eval.baselines.figures import markdown, results
 from mllm_iqa.eval.baselines.items import Item
-from mllm_iqa.eval.baselines.running import Judge, markdown, model_judge, results, run
+from mllm_iqa.eval.baselines.running import Judge, model_judge, run
+from mllm_iqa.eval.cli import main
 
 from mllm_iqa.errors import DataError
 
@@ -76,6 +78,17 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert values(broken) == values(fresh)
 
 
+def test_an_unfinished_run_holds_a_random_sample_of_every_set(tmp_path: Path) -> None:
+    sets = {"large": items(), "small": items()[:2]}
+    path = measured(tmp_path / "p", [judge("nr")], sets)
+    rows = [json.loads(line)["rows"][0] for line in path.read_text().splitlines()]
+    assert sorted((r["set"], r["key"]) for r in rows) == sorted((s, i.key) for s, some in sets.items() for i in some)
+    assert [r["key"] for r in rows if r["set"] == "large"] != [i.key for i in items()]
+    assert {r["set"] for r in rows[:4]} == {r["set"] for r in rows[4:]} == set(sets)
+    path.write_text("\n".join(path.read_text().splitlines()[:4]) + "\n")
+    assert {(r.set, r.total) for r in results(path)} == {("large", 5), ("small", 2)}
+
+
 def test_rows_of_another_run_are_refused(tmp_path: Path) -> None:
     path = measured(tmp_path / "p", [judge("nr")], {"s": items()})
     with pytest.raises(DataError, match="made with table x, not y"):
@@ -103,3 +116,45 @@ def test_our_model_is_a_judge() -> None:
     nano = model_judge("nano", device="cpu")
     flat = np.full((64, 64, 3), 128, np.uint8)
     assert nano.kind == "ours" and 1 <= nano.measure(flat, None) <= 5
+
+
+def test_fitted_plcc_beside_the_raw_one(tmp_path: Path) -> None:
+    # The fifth power of the truth rises with it, but not in a line; the fit undoes most of that.
+    # A reversed judge gets no rising curve, so that no fit hides its direction.
+    curved = Judge("c", "C", "NR", 1, lambda x, y: (float(x.mean()) / 90) ** 5)
+    many = [
+        Item(str(v), float(v), str(v), lambda v=v: np.full((32, 32, 3), v, np.uint8), None) for v in range(5, 95, 4)
+    ]
+    found = results(measured(tmp_path / "p", [curved, judge("against", sign=-1)], {"s": many}))
+    assert found[0].plcc.value < 0.86 < 0.95 < found[0].plcc_fitted
+    assert np.isnan(found[1].plcc_fitted) and "reversed" in found[1].no_fit
+    assert "| no fit |" in markdown(found)
+
+
+def test_times_are_ratios_on_the_same_picture(tmp_path: Path) -> None:
+    def row(name: str, kind: str, key: int, ms: float) -> dict[str, object]:
+        return {"set": "s", "judge": name, "title": name, "kind": kind, "sign": 1, "key": str(key), "truth": key,
+                "group": str(key), "value": float(key), "ms": 7.0, "cpu_ms": ms, "of": 4, "error": None}  # fmt: skip
+
+    # Ratios 2, 2 and 0.5: their median is 2, though both have a median time of 20 ms.
+    times = [(10.0, 20.0), (20.0, 40.0), (30.0, 15.0)]
+    pictures = [{"rows": [row("nano", "ours", i, a), row("m", "NR", i, b)]} for i, (a, b) in enumerate(times)]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(p) + "\n" for p in pictures))
+    ours, metric = results(path)
+    assert (ours.times_ours, metric.times_ours, ours.cpu_ms, metric.cpu_ms, metric.ms) == (1, 2, 20, 20, 7)
+    assert (metric.n, metric.total) == (3, 4)  # the run has not come to the fourth yet
+
+
+def test_the_figures_command_needs_the_predictions_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = measured(tmp_path / "predictions.jsonl", [judge("nr")], {"s": items()})
+    assert main(["baselines", "figures", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "| NR | NR | 1.000" in text and (tmp_path / "table.md").read_text() == text.rstrip("\n") + "\n"
+    (stored,) = json.loads((tmp_path / "figures.json").read_text())
+    assert stored["n"] == 5 and stored["times_ours"] is None
+    with pytest.raises(DataError, match="no such file"):
+        main(["baselines", "figures", str(tmp_path / "none")])
+    path.write_text("{}\n")
+    with pytest.raises(DataError, match="line 1"):
+        main(["baselines", "figures", str(path)])

@@ -169,8 +169,8 @@ def test_two_writes_are_the_same_bytes(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
+@pytest.mark.torchvision  # the processor of this family needs it for videos
 def test_the_stock_processor_asks_as_training_did(folder: Path, picture: np.ndarray) -> None:
-    pytest.importorskip("torchvision", reason="the processor of this family needs torchvision for videos")
     processor = AutoProcessor.from_pretrained(folder)
     content = [{"type": "image"}, {"type": "text", "text": "How?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
