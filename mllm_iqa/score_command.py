@@ -89,13 +89,15 @@ def checked_inputs(arguments: Sequence[str], options: ScoreOptions) -> Inputs:
 def load(options: ScoreOptions) -> Assistant:
     """The model that the options name."""
     with spinner(f"loading {options.model}"):
-        return Assistant.load(
+        assistant = Assistant.load(
             options.model,
             engine=options.engine,
             device=options.device,
             dtype=options.dtype,
             options=options.transformers,
+            calibration=options.calibration,
         )
+    return assistant.asking_again() if options.thorough else assistant
 
 
 def _conclude(tally: Tally, failures: Sequence[Failure], seconds: float) -> None:

@@ -23,6 +23,8 @@ class ScoreOptions:
         run: folder of a run in parts; None = no parts.
         rows_per_part: of such a run, at least 1.
         listing: a file of paths, one a line; None = none.
+        calibration: name or file of one, for the scores on the user's scale; None = none.
+        thorough: whether to ask in several wordings, see `Assistant.asking_again`.
     """
 
     format: str
@@ -40,3 +42,5 @@ class ScoreOptions:
     run: Path | None = None
     rows_per_part: int = 1000
     listing: Path | None = None
+    calibration: str | None = None
+    thorough: bool = False
