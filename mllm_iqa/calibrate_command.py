@@ -96,5 +96,3 @@ def _show(made: Calibration, path: Path) -> None:
 
 def _count(figure: dict[str, Any]) -> str:
     return f"{figure['n']}/{figure['total']}"
-
-

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from .assistant import Assistant
+from .calibration import load_calibration
 from .containers import Item
 from .errors import ConfigError, IqaError
 from .inputs import Inputs
@@ -46,9 +47,11 @@ def settings_of(inputs: Inputs, options: ScoreOptions, *, engine: str, device: s
     The arguments are among it, so that no other pictures' rows are replaced.
     """
     others = {key: value for key, value in asdict(options).items() if key not in _LEAVE_ROWS_ALONE}
+    calibration = None if options.calibration is None else load_calibration(options.calibration).model_dump()
     return {
         "inputs": list(inputs.arguments),
         **others,
+        "calibration": calibration,
         **run_settings(model=options.model, adapters=options.transformers.adapters, engine=engine, device=device),
     }
 

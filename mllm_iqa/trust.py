@@ -205,5 +205,3 @@ def shared_thresholds(found: Mapping[str, np.ndarray], rate: float) -> dict[str,
             break
         best = tried
     return {name: float(f"{value:.6g}") for name, value in best.items()}
-
-

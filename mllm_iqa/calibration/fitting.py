@@ -104,6 +104,12 @@ def calibrate(judged: Judged, scores: Sequence[float], settings: Settings) -> Ca
     )
 
 
+def fitted(judged: Judged, labels: np.ndarray, settings: Settings, *, rising: bool) -> Calibration:
+    """Map and interval from labels of a known direction, unchecked and without a report: for measurements."""
+    values, rule = _fitted(judged.mos, judged.std, labels, settings, rising)
+    return _bare(judged, settings, values, rule, labels, rising)
+
+
 def direction(mos: np.ndarray, labels: np.ndarray, wanted: bool | None) -> tuple[bool, list[str]]:
     """Whether higher labels mean better pictures, and what to say of it.
 
@@ -131,7 +137,9 @@ def direction(mos: np.ndarray, labels: np.ndarray, wanted: bool | None) -> tuple
         return rising, [f"{word} is better, as read from the labels ({found}); state it if that is wrong"]
     if certain and rising != wanted:
         word, other = ("higher", "lower") if wanted else ("lower", "higher")
-        raise DataError(f"--{word}-is-better, yet the labels rise where the MOS says {other} ({found}); which is wrong?")
+        raise DataError(
+            f"--{word}-is-better, yet the labels rise where the MOS says {other} ({found}); which is wrong?"
+        )
     if not certain:
         return wanted, [f"the model hardly follows these labels ({found}): expect little of this calibration"]
     return wanted, []
@@ -249,5 +257,3 @@ def _check(settings: Settings) -> None:
         raise ConfigError(f"--range takes the lower end first, got {settings.limits[0]:g} {settings.limits[1]:g}")
     if settings.shape is not None and settings.shape not in SHAPES:
         raise ConfigError(f"no map of the shape {settings.shape!r}; there are {', '.join(SHAPES)}")
-
-
