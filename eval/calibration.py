@@ -18,7 +18,7 @@ from mllm_iqa.errors import DataError
 from mllm_iqa.terminal import console, show_table
 
 SPLITS = 200
-LABELS = (20, 50, 100, 200)
+LABELS = (20, 50, 200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def trials(
         made = fitted(judged, scores[own], settings, rising=rising)
         reading = ends if stated else (float(scores[own].min()), float(scores[own].max()))
         before = straight_reading(photos.mos[others], reading, rising=rising)
-        after = np.array([made.value(float(m)) for m in photos.mos[others]])
+        after = made.values_of(photos.mos[others])
         out["before"].append(_rmse(before, scores[others]))
         out["after"].append(_rmse(after, scores[others]))
         out["coverage"].append(_covered(made, photos.part(others), scores[others]))
@@ -104,11 +104,8 @@ def trials(
 
 
 def _covered(made: Calibration, photos: Photos, scores: np.ndarray) -> float:
-    hits = []
-    for mos, std, score in zip(photos.mos, photos.std, scores, strict=True):
-        low, high = made.bounds(float(mos), float(std))
-        hits.append((low is None or low <= score) and (high is None or score <= high))
-    return float(np.mean(hits))
+    low, high = made.intervals(photos.mos, photos.std)
+    return float(((low <= scores) & (scores <= high)).mean())
 
 
 def _rmse(values: np.ndarray, truth: np.ndarray) -> float:

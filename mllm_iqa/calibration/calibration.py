@@ -115,7 +115,7 @@ class Calibration(BaseModel):
 
     def value(self, mos: float) -> float:
         """A MOS on the user's scale, within its ends where they are known."""
-        return self._within(float(map_values(np.array(self.values), np.array([mos]))[0]))
+        return float(self.values_of(np.array([mos]))[0])
 
     def bounds(self, mos: float, std: float | None) -> tuple[float | None, float | None]:
         """Lower and upper end of the interval; None = unbounded on that side.
@@ -124,16 +124,26 @@ class Calibration(BaseModel):
             mos: the model's, in [1, 5].
             std: of its level distribution; None where the model writes a number.
         """
-        width = width_of(std) if self.interval.relative else 1.0
+        ends = self.intervals(np.array([mos]), None if std is None else np.array([std]))
+        low, high = (float(end[0]) for end in ends)
+        return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+
+    def values_of(self, mos: np.ndarray) -> np.ndarray:
+        """As `value`, of many: shape (m,) -> (m,)."""
+        return self._within(map_values(np.array(self.values), mos))
+
+    def intervals(self, mos: np.ndarray, std: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """As `bounds`, of many, with infinite ends where it gives None; each of shape (m,)."""
+        width = widths_of(std) if self.interval.relative and std is not None else np.ones(len(mos))
         if self.interval.method == "split conformal":
-            reach = math.inf if self.interval.quantile is None else self.interval.quantile * width
-            center = float(map_values(np.array(self.values), np.array([mos]))[0])
+            reach = width * (math.inf if self.interval.quantile is None else self.interval.quantile)
+            center = map_values(np.array(self.values), mos)
             low, high = center - reach, center + reach
         else:
-            left_out = map_values(np.array(self.interval.left_out), np.array([mos]))[:, 0]
-            low, high = jackknife_plus(left_out, width * np.array(self.interval.residuals), self.interval.coverage)
-        low, high = self._within(low), self._within(high)
-        return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
+            left_out = map_values(np.array(self.interval.left_out), mos)
+            reach = np.array(self.interval.residuals)[:, None] * width
+            low, high = jackknife_plus(left_out, reach, self.interval.coverage)
+        return self._within(low), self._within(high)
 
     def applied(self, score: Score) -> Score:
         """The score with `calibrated` filled in.
@@ -161,15 +171,15 @@ class Calibration(BaseModel):
             ),
         )
 
-    def _within(self, value: float) -> float:
-        if self.scale.low is not None:
-            value = max(value, self.scale.low)
-        return value if self.scale.high is None else min(value, self.scale.high)
+    def _within(self, values: np.ndarray) -> np.ndarray:
+        low = -math.inf if self.scale.low is None else self.scale.low
+        high = math.inf if self.scale.high is None else self.scale.high
+        return np.clip(values, low, high)
 
 
 _NARROWEST = 0.1
 
 
-def width_of(std: float | None) -> float:
-    """What an interval is as wide as: the spread of the level distribution, in MOS units, at least 0.1."""
-    return 1.0 if std is None else max(std, _NARROWEST)
+def widths_of(std: np.ndarray) -> np.ndarray:
+    """What intervals are as wide as: the spread of the level distributions, in MOS units, at least 0.1."""
+    return np.maximum(std, _NARROWEST)

@@ -53,17 +53,17 @@ def split_quantile(residuals: np.ndarray, coverage: float) -> float:
     return math.inf if rank > len(residuals) else float(np.sort(residuals)[rank - 1])
 
 
-def jackknife_plus(left_out_values: np.ndarray, reach: np.ndarray, coverage: float) -> tuple[float, float]:
-    """Lower and upper end for one new picture; infinite where there are too few labels.
+def jackknife_plus(left_out_values: np.ndarray, reach: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends for m new pictures, each of shape (m,); infinite where there are too few labels.
 
     Args:
-        left_out_values: shape (n,), what the map that was fitted without label i says of the new picture.
-        reach: shape (n,), the residual of label i under that map, times the new picture's width.
+        left_out_values: shape (n, m), what the map that was fitted without label i says of each new picture.
+        reach: shape (n, m), the residual of label i under that map, times the new picture's width.
         coverage: aimed at; 2 coverage - 1 is guaranteed.
     """
-    n = len(left_out_values)
+    n, pictures = left_out_values.shape
     rank = math.ceil((n + 1) * coverage - 1e-9)
     if rank > n:
-        return -math.inf, math.inf
-    low = -float(np.sort(reach - left_out_values)[rank - 1])
-    return low, float(np.sort(left_out_values + reach)[rank - 1])
+        return np.full(pictures, -math.inf), np.full(pictures, math.inf)
+    low = -np.sort(reach - left_out_values, axis=0)[rank - 1]
+    return low, np.sort(left_out_values + reach, axis=0)[rank - 1]

@@ -11,7 +11,7 @@ import numpy as np
 from ..agreement import bootstrap, plcc, srcc
 from ..errors import ConfigError, DataError
 from ..levels import MOS_MAX, MOS_MIN
-from .calibration import Calibration, IntervalRule, Scale, width_of
+from .calibration import Calibration, IntervalRule, Scale, widths_of
 from .conformal import SPLIT_SHARE, method_for, promise, split_quantile
 from .labels import check_scores
 from .maps import SHAPES, map_values, shape_for
@@ -152,7 +152,7 @@ def _fitted(
     n = len(labels)
     shape = SHAPES[settings.shape or shape_for(n)]
     method = method_for(n)
-    widths = np.ones(n) if std is None else np.array([width_of(float(s)) for s in std])
+    widths = np.ones(n) if std is None else widths_of(std)
     spared = round(n * SPLIT_SHARE) if method == "split conformal" else n
     words = promise(method, settings.coverage, spared)
     rule = IntervalRule(method=method, coverage=settings.coverage, promise=words, relative=std is not None)
@@ -194,11 +194,8 @@ def report(judged: Judged, labels: np.ndarray, settings: Settings, rising: bool)
         std = None if judged.std is None else judged.std[~out]
         values, rule = _fitted(judged.mos[~out], std, labels[~out], settings, rising)
         part = _bare(judged, settings, values, rule, labels, rising)
-        for i in np.flatnonzero(out):
-            mos, own_std = float(judged.mos[i]), None if judged.std is None else float(judged.std[i])
-            after[i] = part.value(mos)
-            below, above = part.bounds(mos, own_std)
-            low[i], high[i] = -math.inf if below is None else below, math.inf if above is None else above
+        after[out] = part.values_of(judged.mos[out])
+        low[out], high[out] = part.intervals(judged.mos[out], None if judged.std is None else judged.std[out])
     limits = settings.limits or (float(labels.min()), float(labels.max()))
     before = straight_reading(judged.mos, limits, rising=rising)
     covered = (low <= labels) & (labels <= high)

@@ -37,7 +37,7 @@ def test_from_labels_to_scores(labeled: Path, capsys: pytest.CaptureFixture[str]
     assert "RMSE after" in said and "30/30" in said
     assert main(["score", "0.png", "1.png", "--calibration", "lab", "--model", "fake", "--format", "csv"]) == 0
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    wanted = list(csv.DictReader((labeled / "scores.csv").open()))
+    wanted = list(csv.DictReader((labeled / "scores.csv").read_text().splitlines()))
     for row, label in zip(rows, wanted, strict=False):
         assert abs(float(row["calibrated"]) - float(label["dmos"])) < 4
         assert float(row["calibrated_low"]) <= float(row["calibrated"]) <= float(row["calibrated_high"])

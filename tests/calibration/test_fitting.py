@@ -35,7 +35,9 @@ def test_a_scale_of_any_range_and_direction_is_learned_and_covered(n: int) -> No
         wanted = offset + scale * truth
         values = np.array([made.value(m) for m in fresh.mos])
         assert np.sqrt(np.mean((values - wanted) ** 2)) < 1.15 * 0.3 * 25  # the noise, and a little
-        inside = [low <= w <= high for m, w in zip(fresh.mos, wanted, strict=True) for low, high in [made.bounds(m, 0.7)]]  # type: ignore[operator]
+        inside = [
+            low <= w <= high for m, w in zip(fresh.mos, wanted, strict=True) for low, high in [made.bounds(m, 0.7)]
+        ]  # type: ignore[operator]
         assert np.mean(inside) > 0.84
         assert made.report is not None
         figure = made.report["RMSE change"]

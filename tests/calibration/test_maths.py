@@ -39,7 +39,9 @@ def test_a_map_finds_a_line_and_its_reverse(shape: str) -> None:
 def test_a_logistic_is_found_and_a_line_is_not_mistaken_for_it() -> None:
     mos = np.linspace(1, 5, 100)
     labels = 100 / (1 + np.exp(-(mos - 3) / 0.5))
-    error = {name: np.abs(map_values(fit(mos, labels, rising=True), mos) - labels).max() for name, fit in SHAPES.items()}
+    error = {
+        name: np.abs(map_values(fit(mos, labels, rising=True), mos) - labels).max() for name, fit in SHAPES.items()
+    }
     assert error["logistic"] < 0.5 < 5 < error["line"]
 
 
@@ -60,9 +62,10 @@ def test_the_quantile_is_the_one_that_counts_the_new_picture() -> None:
 
 def test_jackknife_plus_by_hand() -> None:
     # Four labels, 80 %: rank ceil(5 * 0.8) = 4, the outermost. Left-out values 1, 2, 3, 4, all residuals 0.5.
-    low, high = jackknife_plus(np.array([1.0, 2.0, 3.0, 4.0]), np.full(4, 0.5), 0.8)
-    assert (low, high) == (0.5, 4.5)
-    assert jackknife_plus(np.zeros(3), np.zeros(3), 0.8) == (-math.inf, math.inf)
+    low, high = jackknife_plus(np.array([[1.0], [2.0], [3.0], [4.0]]), np.full((4, 1), 0.5), 0.8)
+    assert (low[0], high[0]) == (0.5, 4.5)
+    low, high = jackknife_plus(np.zeros((3, 1)), np.zeros((3, 1)), 0.8)
+    assert (low[0], high[0]) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])

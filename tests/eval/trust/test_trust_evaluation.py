@@ -22,7 +22,7 @@ from mllm_iqa.errors import DataError
 def test_a_doubtful_picture_follows_from_its_seed_and_can_be_judged(kind: str) -> None:
     one, same, other = (doubtful(kind, np.random.default_rng([s, 0])) for s in (1, 1, 2))
     assert one.dtype == np.uint8 and one.ndim == 3 and one.shape[2] == 3
-    assert 32 <= min(one.shape[:2]) and max(one.shape[:2]) <= 512
+    assert min(one.shape[:2]) >= 32 and max(one.shape[:2]) <= 512
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
