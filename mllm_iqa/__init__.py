@@ -14,7 +14,10 @@ declare_missing_operators()  # here, because transformers imports torchvision wi
 
 __all__ = [
     "Assistant",
+    "Calibrated",
+    "Calibration",
     "Comparison",
+    "Doubt",
     "Failure",
     "Finding",
     "ImageError",
@@ -24,6 +27,7 @@ __all__ = [
     "RankedImage",
     "Ranking",
     "Score",
+    "Trust",
     "__version__",
     "chat",
     "compare_images",
@@ -34,8 +38,21 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .assistant import Assistant, chat, compare_images, explain, rank_images, score_image
+    from .calibration import Calibration
     from .errors import ImageError, IqaError
-    from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, Score
+    from .types import (
+        Calibrated,
+        Comparison,
+        Doubt,
+        Failure,
+        Finding,
+        ImageInfo,
+        Interval,
+        RankedImage,
+        Ranking,
+        Score,
+        Trust,
+    )
 
     __version__: str
 else:  # hidden from type checkers, for which a module's __getattr__ would make every misspelt name valid
@@ -48,7 +65,10 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "score_image": ".assistant",
         "ImageError": ".errors",
         "IqaError": ".errors",
+        "Calibrated": ".types",
+        "Calibration": ".calibration",
         "Comparison": ".types",
+        "Doubt": ".types",
         "Failure": ".types",
         "Finding": ".types",
         "ImageInfo": ".types",
@@ -56,6 +76,7 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "RankedImage": ".types",
         "Ranking": ".types",
         "Score": ".types",
+        "Trust": ".types",
     }
 
     def __getattr__(name: str) -> object:

@@ -60,6 +60,9 @@ FLAT = {
     "notes": "EXIF orientation 6 applied; resized",
     "model": "FAKE",
     "prompt": "rate.v1",
+    **dict.fromkeys(["calibrated", "calibrated_low", "calibrated_high", "calibrated_coverage", "calibration"]),
+    "trusted": None,
+    "distrust": None,
     "error": None,
 }
 
