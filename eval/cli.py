@@ -16,15 +16,19 @@ from mllm_iqa.registry import resolve
 
 from . import commands
 from .baselines.cli import app as baselines
+from .calibration import calibration
 from .heldout import compare_figures, figures, predict, printable, record
 from .robustness_command import robustness
 from .speed import measure
+from .trust.command import trust
 from .where_command import where
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.add_typer(baselines, name="baselines")
 app.command()(robustness)
 app.command()(where)
+app.command()(trust)
+app.command("calibration")(calibration)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,7 +14,10 @@ declare_missing_operators()  # here, because transformers imports torchvision wi
 
 __all__ = [
     "Assistant",
+    "Calibrated",
+    "Calibration",
     "Comparison",
+    "Doubt",
     "Failure",
     "Finding",
     "ImageError",
@@ -26,6 +29,7 @@ __all__ = [
     "Ranking",
     "RubricScore",
     "Score",
+    "Trust",
     "VideoScore",
     "__version__",
     "chat",
@@ -40,9 +44,23 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .assistant import Assistant, chat, compare_images, explain, rank_images, score_image
+    from .calibration import Calibration
     from .errors import ImageError, IqaError
     from .rubric import load_rubric
-    from .types import Comparison, Failure, Finding, ImageInfo, Interval, RankedImage, Ranking, RubricScore, Score
+    from .types import (
+        Calibrated,
+        Comparison,
+        Doubt,
+        Failure,
+        Finding,
+        ImageInfo,
+        Interval,
+        RankedImage,
+        Ranking,
+        RubricScore,
+        Score,
+        Trust,
+    )
     from .video import score_video
     from .video_types import VideoScore
     from .where import QualityMap, quality_map
@@ -59,7 +77,10 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "load_rubric": ".rubric",
         "ImageError": ".errors",
         "IqaError": ".errors",
+        "Calibrated": ".types",
+        "Calibration": ".calibration",
         "Comparison": ".types",
+        "Doubt": ".types",
         "Failure": ".types",
         "Finding": ".types",
         "ImageInfo": ".types",
@@ -68,6 +89,7 @@ else:  # hidden from type checkers, for which a module's __getattr__ would make 
         "Ranking": ".types",
         "RubricScore": ".types",
         "Score": ".types",
+        "Trust": ".types",
         "score_video": ".video",
         "VideoScore": ".video_types",
         "QualityMap": ".where",

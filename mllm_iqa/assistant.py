@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +10,24 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from . import registry
 from .advice import advised, advised_comparison
 from .advice_rules import Rules, shipped_rules
 from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
+from .backends.features import features_of
+from .calibration import Calibration, load_calibration
 from .checkpoints import Card
 from .engines import card_of, open_backend
-from .errors import AnswerError, BackendError, ImageError, PromptError
+from .errors import AnswerError, BackendError, CalibrationError, ImageError, PromptError
 from .images import ImageSource, Picture, load_image, shown_name
 from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
 from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
 from .rank_pictures import rank_pictures
 from .rubric import Rubric, judge_by, load_rubric
+from .run_settings import model_identity
 from .scoring import (
     consistent_text,
     geometric_mean,
@@ -33,7 +39,8 @@ from .scoring import (
 )
 from .taxonomy import FAMILY_OF, KINDS
 from .transformers_options import TransformersOptions
-from .types import Comparison, Failure, Finding, Ranking, RubricScore, Score
+from .trust import signals, verdicts
+from .types import Comparison, Failure, Finding, Ranking, RubricScore, Score, Trust
 
 if TYPE_CHECKING:
     from .video_types import VideoScore
@@ -41,6 +48,7 @@ if TYPE_CHECKING:
 
 _REASON_TOKENS = 96
 _CHAT_TOKENS = 256
+_FURTHER_QUESTIONS = slice(1, 4)  # wordings that ask for the rating alone, in every rating prompt that has several
 
 
 class Assistant:
@@ -58,6 +66,7 @@ class Assistant:
         max_pixels: int | None = None,
         entry: registry.ModelEntry | None = None,
         advice: Rules | Literal["shipped"] | None = "shipped",
+        source: str | None = None,
     ) -> None:
         """Wrap a backend.
 
@@ -67,11 +76,15 @@ class Assistant:
             max_pixels: pixel budget of one picture instead of the backend's own.
             entry: of its model in the registry, which says how it is asked, how it answers and what it can do.
             advice: rules that advice comes from, see `advice_rules.load_rules`; None = give none.
+            source: what `load` was asked for, by which a calibration knows weights that have no card.
         """
         self.backend = backend
         self.card = card
         self.entry = entry
         self.advice = advice
+        self.source = source
+        self.calibration: Calibration | None = None
+        self.thorough = False
         self.can = registry.ALL if entry is None else entry.can
         self.max_pixels = max_pixels if max_pixels is not None else backend.max_pixels
 
@@ -85,6 +98,7 @@ class Assistant:
         dtype: str = "auto",
         max_pixels: int | None = None,
         options: TransformersOptions | None = None,
+        calibration: Calibration | str | Path | None = None,
     ) -> Assistant:
         """Load a model by registry name, directory or hub id, or use the one that a server has.
 
@@ -97,15 +111,52 @@ class Assistant:
             dtype: "auto" (float32 on a CPU, else bfloat16) or a torch dtype's name.
             max_pixels: pixel budget of one picture instead of the checkpoint's own.
             options: further settings of the transformers engine: quantization, adapters, attention, compilation.
+            calibration: to a scale of one's own, see `calibrated`.
 
         Raises:
+            CalibrationError: no such calibration, or one of another model.
             CheckpointError: no such model, or one that cannot be loaded; one sentence says why.
             BackendError: no such engine or server.
         """
+        known = load_calibration(calibration) if isinstance(calibration, str | Path) else calibration
         backend = open_backend(
             model, engine=engine, device=device, dtype=dtype, max_pixels=max_pixels, transformers=options
         )
-        return cls(backend, card=card_of(backend), max_pixels=max_pixels, entry=registry.entry_of(model))
+        entry = registry.entry_of(model)
+        loaded = cls(backend, card=card_of(backend), max_pixels=max_pixels, entry=entry, source=model)
+        return loaded if known is None else loaded.calibrated(known)
+
+    @property
+    def weights(self) -> str:
+        """What tells the model's weights from others: SHA-256 where there is a card, else as `run_settings` has it."""
+        if self.card is not None:
+            return self.card.weights
+        return "" if self.source is None else model_identity(self.source)
+
+    def calibrated(self, calibration: Calibration | str | Path | None) -> Assistant:
+        """The same model, whose scores also stand on the scale of a calibration, as `Score.calibrated`.
+
+        Args:
+            calibration: one from `mllm_iqa.calibration`, or its name or file; None = none.
+
+        Raises:
+            CalibrationError: there is none of that name, or it was fitted with another model.
+        """
+        found = load_calibration(calibration) if isinstance(calibration, str | Path) else calibration
+        if found is not None:
+            found.check_model(self.backend.name, self.weights)
+        made = copy.copy(self)
+        made.calibration = found
+        return made
+
+    def asking_again(self, thorough: bool = True) -> Assistant:
+        """The same model, which asks for every rating in several wordings and distrusts it where they disagree.
+
+        The score is that of the first wording; the others only count for `Score.trust`, and cost a pass each.
+        """
+        made = copy.copy(self)
+        made.thorough = thorough
+        return made
 
     def use_adapter(self, name: str | None) -> None:
         """Let a LoRA adapter that was loaded beside the model answer from now on; None = the model alone.
@@ -119,6 +170,10 @@ class Assistant:
         if not isinstance(self.backend, HuggingFaceBackend):
             raise BackendError(
                 f"{self.backend.name}: its engine does not switch adapters; the transformers engine does"
+            )
+        if self.calibration is not None:
+            raise CalibrationError(
+                f"{self.backend.name} is calibrated ({self.calibration.name!r}); switch the adapter before calibrating"
             )
         self.backend.use_adapter(name)
         self.card = self.backend.card
@@ -380,6 +435,7 @@ class Assistant:
         found = self._find(pictures) if explain else [None] * len(pictures)
         texts = self._explain(pictures, levels, [f[0] for f in found if f is not None]) if explain else found
         calibration = self.card.interval if self.card is not None and references is None else None
+        trust = self._trust(pictures, prompt, logprobs) if references is None else [None] * len(pictures)
         scores = []
         for i, picture in enumerate(pictures):
             mos, std = float(mos_of(probs[i])), float(std_of(probs[i]))
@@ -399,9 +455,45 @@ class Assistant:
                     model=self.backend.name,
                     prompt=prompt.name,
                     reference=None if references is None else references[i].info,
+                    trust=trust[i],
                 )
             )
-        return scores if self.rules is None else [advised(score, self.rules) for score in scores]
+        advised_too = scores if self.rules is None else [advised(score, self.rules) for score in scores]
+        return self._on_scale(advised_too)
+
+    def _on_scale(self, scores: Sequence[Score | Failure]) -> list[Score | Failure]:
+        """The scores on the scale of the calibration too, where there is one."""
+        known = self.calibration
+        return [s if known is None or isinstance(s, Failure) else known.applied(s) for s in scores]
+
+    def _trust(self, pictures: Sequence[Picture], prompt: Prompt, logprobs: np.ndarray) -> Sequence[Trust | None]:
+        """Whether each score is to be trusted; None without thresholds for this model and prompt."""
+        limits = None if self.card is None else self.card.trust
+        if limits is None or (limits.model, limits.prompt) != (self.backend.name, prompt.name):
+            return [None] * len(pictures)
+        found = signals(
+            outside=outside_mass(logprobs),
+            probs=level_probs(logprobs),
+            features=features_of(self.backend, pictures),
+            space=limits.features,
+            mos_by_question=self.mos_by_question(pictures, prompt, logprobs) if self.thorough else None,
+        )
+        return verdicts(found, limits.thresholds)
+
+    def mos_by_question(self, pictures: Sequence[Picture], prompt: Prompt, logprobs: np.ndarray) -> np.ndarray | None:
+        """MOS by wording of a rating prompt's question, shape (N, Q); None where it has one wording alone.
+
+        Args:
+            pictures: N of them.
+            prompt: of the rating.
+            logprobs: shape (N, 5), of the levels after the first wording.
+        """
+        words = [_level_word(prompt, level) for level in LEVELS]
+        columns = [mos_of(level_probs(logprobs))]
+        for question in prompt.questions[_FURTHER_QUESTIONS]:
+            asked = [Conversation.ask([p], question, prompt.answer_prefix, system=prompt.system) for p in pictures]
+            columns.append(mos_of(level_probs(self.backend.continuation_logprobs(asked, words))))
+        return np.stack(columns, axis=1) if len(columns) > 1 else None
 
     def _score_written(
         self, pictures: Sequence[Picture], entry: registry.ModelEntry, *, explain: bool
@@ -432,7 +524,7 @@ class Assistant:
                     prompt=prompt.name,
                 )
             )
-        return scores
+        return self._on_scale(scores)
 
     def _find(self, pictures: Sequence[Picture]) -> list[tuple[tuple[Finding, ...], list[float]]]:
         """Distortions of each picture, at most two, and the probabilities of the words that name them."""
@@ -597,9 +689,11 @@ def score_image(
     language: str = "en",
     model: str = "nano",
     device: str = "auto",
+    calibration: Calibration | str | Path | None = None,
 ) -> Score:
     """Judge one picture; see `Assistant.score`. The last used model stays loaded between calls."""
-    return _shared(model, device).score(image, reference=reference, explain=explain, language=language)
+    assistant = _shared(model, device).calibrated(calibration)
+    return assistant.score(image, reference=reference, explain=explain, language=language)
 
 
 def compare_images(

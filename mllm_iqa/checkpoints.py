@@ -6,9 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import CheckpointError
+from .trust import TrustLimits, read_limits
 
 
 class IntervalCard(BaseModel):
@@ -33,6 +34,7 @@ class Card(BaseModel):
         interval: calibration of the interval, if there is one.
         sha256: of each weight file.
         base_sha256: of an adapter: the weight files of its base, where the base's card gives them.
+        trust: from which values on its signals are unusual; kept in a file beside the card, see `trust.read_limits`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,12 @@ class Card(BaseModel):
     interval: IntervalCard | None = None
     sha256: dict[str, str]
     base_sha256: dict[str, str] = {}
+    trust: TrustLimits | None = Field(default=None, exclude=True)
+
+    @property
+    def weights(self) -> str:
+        """What tells these weights from others."""
+        return " ".join(self.sha256[name] for name in sorted(self.sha256))
 
 
 def read_card(folder: Path) -> Card | None:
@@ -58,7 +66,8 @@ def read_card(folder: Path) -> Card | None:
     if not path.is_file():
         return None
     try:
-        return Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        card = Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return card.model_copy(update={"trust": read_limits(folder, weights=card.weights)})
     except (json.JSONDecodeError, ValidationError) as error:
         raise CheckpointError(f"{path}: not a valid card: {error}") from error
 

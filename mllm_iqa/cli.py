@@ -232,6 +232,12 @@ def score(
     rubric: Annotated[
         list[str] | None, typer.Option(help="Score by a rubric instead: its name or file. Repeat it for several.")
     ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Also score on your own scale: a calibration's name or file.")
+    ] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Ask in several wordings; where they disagree, distrust the score.")
+    ] = False,
 ) -> None:
     """Score pictures: a number, what is wrong, and why."""
     from .score_command import score as run_locally
@@ -260,6 +266,8 @@ def score(
         listing=listing,
         advice=_advice_of(advice, no_advice),
         rubrics=tuple(rubric or ()),
+        calibration=calibration,
+        thorough=thorough,
     )
     if engine is ScoreEngine.ray:
         ray_scoring = import_module("mllm_iqa.serve.ray_scoring")
@@ -289,6 +297,50 @@ def _format_of(output: Path | None) -> ScoreFormat:
     if extension not in ScoreFormat.__members__:
         raise ConfigError(f"--output {output}: .{extension} names no format; add --format, one of {_FORMATS}")
     return ScoreFormat(extension)
+
+
+@app.command()
+def calibrate(
+    labels: Annotated[Path, typer.Argument(help="A table of pictures and your scores: .csv, .json, .jsonl, .parquet.")],
+    name: Annotated[str | None, typer.Option(help="What to call it.", show_default="the table's name")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write it here instead of to the user's folder.")] = None,
+    range: Annotated[
+        tuple[float, float] | None, typer.Option("--range", help="The ends of your scale, the lower first.")
+    ] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        typer.Option("--higher-is-better/--lower-is-better", help="Direction.", show_default="as the labels say"),
+    ] = None,
+    coverage: Annotated[float, typer.Option(help="Of the interval, 0.5 to below 1.")] = 0.9,
+    held_out: Annotated[float, typer.Option(help="Share of the labels held out in each turn of the report.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits.")] = 0,
+    image_column: Annotated[str | None, typer.Option(help="Column of the paths.", show_default="found")] = None,
+    score_column: Annotated[str | None, typer.Option(help="Column of the scores.", show_default="found")] = None,
+    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
+    model: Model = "nano",
+    engine: EngineName = Engine.auto,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quantize: Quantized = None,
+    adapter: Adapter = None,
+) -> None:
+    """Learn your own scale from 20 or more pictures that you scored; `score --calibration NAME` uses it."""
+    from .assistant import Assistant
+    from .calibrate_command import run
+    from .calibration.fitting import Settings
+    from .calibration.labels import read_labels
+    from .calibration.store import name_of
+    from .terminal import spinner
+
+    called = (output.stem if output is not None else labels.stem) if name is None else name
+    to = name_of(called) if output is None else output
+    settings = Settings(called, range, higher_is_better, coverage, held_out, seed)
+    read_labels(labels, image_column=image_column, score_column=score_column, limits=range)  # before the model is
+    with spinner(f"loading {model}"):
+        options = _options_of(quantize, adapter)
+        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype, options=options)
+    columns = {"image_column": image_column, "score_column": score_column}
+    raise typer.Exit(run(assistant, labels, settings, to=to, as_json=format is TextFormat.json, **columns))
 
 
 @app.command()

@@ -42,3 +42,7 @@ class ConfigError(IqaError):
 
 class MissingDependencyError(IqaError):
     """An optional package that the chosen feature needs; the message says which extra installs it."""
+
+
+class CalibrationError(IqaError):
+    """A calibration that cannot be found, read, or used with this model."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from .advice_rules import SHIPPED, load_rules
 from .assistant import Assistant
+from .calibration import load_calibration
 from .containers import Item
 from .errors import ConfigError, IqaError
 from .inputs import Inputs
@@ -48,10 +49,12 @@ def settings_of(inputs: Inputs, options: ScoreOptions, *, engine: str, device: s
     The arguments are among it, so that no other pictures' rows are replaced.
     """
     others = {key: value for key, value in asdict(options).items() if key not in _LEAVE_ROWS_ALONE}
+    calibration = None if options.calibration is None else load_calibration(options.calibration).model_dump()
     return {
         "inputs": list(inputs.arguments),
         **others,
         "advice rules": _advice_digest(options),
+        "calibration": calibration,
         **run_settings(model=options.model, adapters=options.transformers.adapters, engine=engine, device=device),
     }
 

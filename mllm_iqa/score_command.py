@@ -107,9 +107,10 @@ def load(options: ScoreOptions) -> Assistant:
             device=options.device,
             dtype=options.dtype,
             options=options.transformers,
+            calibration=options.calibration,
         )
     assistant.advice = rules
-    return assistant
+    return assistant.asking_again() if options.thorough else assistant
 
 
 def _conclude(tally: Tally, failures: Sequence[Failure], seconds: float) -> None:

@@ -26,6 +26,8 @@ class ScoreOptions:
         listing: a file of paths, one a line; None = none.
         advice: a file of rules, or the name of shipped ones; None = no advice.
         rubrics: names or files; where there are any, pictures are scored by them instead.
+        calibration: name or file of one, for the scores on the user's scale; None = none.
+        thorough: whether to ask in several wordings, see `Assistant.asking_again`.
     """
 
     format: str
@@ -45,3 +47,5 @@ class ScoreOptions:
     listing: Path | None = None
     advice: str | None = SHIPPED
     rubrics: tuple[str, ...] = ()
+    calibration: str | None = None
+    thorough: bool = False

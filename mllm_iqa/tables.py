@@ -68,6 +68,13 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "model": ("string", "what judged the picture"),
     "prompt": ("string", "the prompt and its version"),
     "advice": ("string", "JSON list of what to do, [] when nothing was found, null when not asked for"),
+    "calibrated": ("double", "the score on the user's scale, null without a calibration"),
+    "calibrated_low": ("double", "lower end of the interval on that scale, null where it is unbounded"),
+    "calibrated_high": ("double", "upper end of it"),
+    "calibrated_coverage": ("double", "probability with which it holds the score that the user would give"),
+    "calibration": ("string", "name of the calibration"),
+    "trusted": ("bool", "whether the score is to be trusted, null where the model has no thresholds for that"),
+    "distrust": ("string", "JSON list of the reasons when it is not, [] when it is"),
     "error": ("string", "why the picture could not be judged; every column but name is null then"),
 }
 """The flat row: column name -> (Arrow type, meaning), in the order of the file. CSV writes null as an empty field.
@@ -114,7 +121,21 @@ def flat_row(result: Result) -> dict[str, str | float | int | None]:
         "model": result.model,
         "prompt": result.prompt,
         "advice": None if result.advice is None else _json([asdict(advice) for advice in result.advice]),
+        **_calibrated_columns(result),
+        "trusted": None if result.trust is None else result.trust.trusted,
+        "distrust": None if result.trust is None else _json([asdict(doubt) for doubt in result.trust.reasons]),
         "error": None,
+    }
+
+
+def _calibrated_columns(score: Score) -> dict[str, str | float | None]:
+    known = score.calibrated
+    return {
+        "calibrated": None if known is None else known.value,
+        "calibrated_low": None if known is None else known.low,
+        "calibrated_high": None if known is None else known.high,
+        "calibrated_coverage": None if known is None else known.coverage,
+        "calibration": None if known is None else known.calibration,
     }
 
 

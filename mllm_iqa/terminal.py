@@ -54,7 +54,7 @@ def spinner(doing: str) -> AbstractContextManager[object]:
 
 def show_score(score: Score, *, on: Console) -> None:
     """One picture in full: number, a bar for each level, findings, explanation, what was judged by whom."""
-    lines: list[RenderableType] = [_headline(score), *_bars(score), *_findings(score)]
+    lines: list[RenderableType] = [_headline(score), *_scale_and_trust(score), *_bars(score), *_findings(score)]
     if score.explanation is not None:
         lines += [Text(""), Text(printable(score.explanation))]
     if score.confidence is not None:
@@ -75,6 +75,7 @@ def show_results(results: Sequence[Score | Failure], *, on: Console) -> None:
         show_score(results[0], on=on)
         return
     scores = [result for result in results if isinstance(result, Score)]
+    doubted = [score for score in scores if score.trust is not None and not score.trust.trusted]
     parts: list[RenderableType] = [_table(results, plain=not on.is_terminal), Text("")]
     for score in scores:
         if score.explanation is not None:
@@ -82,6 +83,7 @@ def show_results(results: Sequence[Score | Failure], *, on: Console) -> None:
             text = f"{printable(score.explanation)}{sure}"
             parts.append(Text.assemble((printable(score.image.name), "bold"), ": ", text))
             parts += [Text(f"  advice: {printable(str(advice))}") for advice in score.advice or ()]
+    parts += [Text(f"{printable(score.image.name)}: {score.trust}", style="red") for score in doubted]
     parts.append(Text(f"{len(scores)}/{len(results)} scored{_judges(scores)}", style="dim"))
     if on.is_terminal:
         on.print(Group(*parts))
@@ -219,6 +221,16 @@ def _headline(score: Score) -> Text:
     return line
 
 
+def _scale_and_trust(score: Score) -> list[RenderableType]:
+    """The score on the user's scale, and why not to trust it; a line each, where there is one."""
+    lines: list[RenderableType] = []
+    if score.calibrated is not None:
+        lines.append(Text(printable(str(score.calibrated)), style="bold"))
+    if score.trust is not None and not score.trust.trusted:
+        lines.append(Text(str(score.trust), style="bold red"))
+    return lines
+
+
 def _bars(score: Score) -> list[RenderableType]:
     if score.levels is None:
         return [Text("the model wrote this number; it says nothing of how sure it is", style="dim")]
@@ -273,17 +285,29 @@ def _empty_table(header: Sequence[str], *, plain: bool) -> Table:
 
 
 def _table(results: Sequence[Score | Failure], *, plain: bool) -> Table:
-    table = _empty_table(["picture", "MOS", "interval", "level", "distortions"], plain=plain)
+    scaled = any(isinstance(result, Score) and result.calibrated is not None for result in results)
+    header = ["picture", "MOS", "interval", "level", *(["own scale", "interval"] if scaled else []), "distortions"]
+    table = _empty_table(header, plain=plain)
     for result in results:
         if isinstance(result, Failure):
             error = Text(f"error: {printable(result.error)}", style="red")
-            table.add_row(Text(printable(result.name)), "-", "-", "-", error)
+            table.add_row(Text(printable(result.name)), *["-"] * (len(header) - 2), error)
             continue
         table.add_row(
             Text(printable(result.image.name)),
             f"{result.mos:.2f}",
             "-" if result.interval is None else f"{result.interval.low:.2f} to {result.interval.high:.2f}",
             Text(result.level, style=_COLOURS[result.level]),
+            *(_own_scale(result) if scaled else ()),
             Text("-" if result.distortions is None else _found(result.distortions)),
         )
     return table
+
+
+def _own_scale(score: Score) -> tuple[str, str]:
+    """The score on the user's scale and its interval."""
+    known = score.calibrated
+    if known is None:
+        return "-", "-"
+    low, high = ("-" if end is None else f"{end:.4g}" for end in (known.low, known.high))
+    return f"{known.value:.4g}", f"{low} to {high}"

@@ -113,6 +113,84 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A picture's quality on the user's own scale; see `Assistant.calibrated`.
+
+    Attributes:
+        value: on that scale.
+        low, high: the interval that holds the score the user would give with probability `coverage`; None = unbounded,
+            where there were too few labels.
+        coverage: aimed at; the calibration's file says what of it is proven.
+        higher_is_better: False where small values mean good pictures (DMOS).
+        extrapolated: whether the MOS lies outside that of the labeled pictures.
+        calibration: its name.
+        labels: how many it was fitted on.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    coverage: float
+    higher_is_better: bool
+    extrapolated: bool
+    calibration: str
+    labels: int
+
+    @property
+    def interval_text(self) -> str:
+        """The interval in words: "0.31 to 0.74", "from 0.31", or that there is none."""
+        if self.low is None and self.high is None:
+            return f"no {self.coverage:.0%} interval from {self.labels} labels"
+        if self.low is None or self.high is None:
+            end = f"to {self.high:.4g}" if self.low is None else f"from {self.low:.4g}"
+            return f"{self.coverage:.0%} interval {end}"
+        return f"{self.coverage:.0%} interval {self.low:.4g} to {self.high:.4g}"
+
+    def __str__(self) -> str:
+        better = "higher" if self.higher_is_better else "lower"
+        beyond = ", outside the labeled range" if self.extrapolated else ""
+        head = f"on the scale {self.calibration!r}: {self.value:.4g} ({better} is better)"
+        return f"{head}, {self.interval_text}{beyond} [{self.labels} labels]"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One reason to distrust a score.
+
+    Attributes:
+        signal: what was measured, a key of `trust.SIGNALS`.
+        value: measured; `threshold`: from which on it is unusual.
+        text: the reason in words.
+    """
+
+    signal: str
+    value: float
+    threshold: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.value:.3g}, usual below {self.threshold:.3g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether a score is to be trusted: whether the picture is like those on which the model was tested.
+
+    Attributes:
+        trusted: no signal reached its threshold.
+        reasons: those that did, the most unusual first.
+        checked: the signals that were measured; an engine that gives no features lacks "feature distance".
+    """
+
+    trusted: bool
+    reasons: tuple[Doubt, ...]
+    checked: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "trusted" if self.trusted else f"distrust this score: {'; '.join(map(str, self.reasons))}"
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A picture's quality.
 
@@ -134,6 +212,8 @@ class Score:
         reference: what it was judged against; None = on its own.
         advice: what to do about the findings, largest expected gain first, from rules and never from the model; empty
             when nothing was found; None when findings were not asked for.
+        calibrated: the score on the user's scale; None without a calibration.
+        trust: whether the score is to be trusted; None where the model has no fitted thresholds.
     """
 
     mos: float
@@ -149,6 +229,8 @@ class Score:
     prompt: str
     reference: ImageInfo | None = None
     advice: tuple[Advice, ...] | None = None
+    calibrated: Calibrated | None = None
+    trust: Trust | None = None
 
     @property
     def level(self) -> str:
@@ -165,6 +247,10 @@ class Score:
         if self.interval is not None:
             between = f"{self.interval.low:.2f}-{self.interval.high:.2f}"
             lines[0] += f", {self.interval.coverage:.0%} interval {between}"
+        if self.calibrated is not None:
+            lines.append(str(self.calibrated))
+        if self.trust is not None and not self.trust.trusted:
+            lines.append(str(self.trust))
         if self.distortions is not None:
             lines.append("distortions: " + ("; ".join(map(str, self.distortions)) or "none found"))
         if self.explanation is not None:

@@ -82,7 +82,7 @@ def create_app(assistants: Mapping[str, Assistant], options: ServeOptions | None
     limits = options.limits
     metrics = Metrics()
     fetcher = Fetcher(max_bytes=limits.body_bytes) if options.url_inputs else None
-    judge = Judge(assistants, limits=limits, metrics=metrics, fetcher=fetcher)
+    judge = Judge(assistants, limits=limits, metrics=metrics, fetcher=fetcher, calibrations=options.calibrations)
     gate = Gate(running=limits.running, queued=limits.queued)
     metrics.accepted.set_function(lambda: gate.accepted)
     tools = build_mcp(judge)
@@ -199,7 +199,7 @@ def _add_page(app: Service, judge: Judge, limits: Limits) -> bool:
             raise
         _log.info("no chat page at /: %s is not installed", error.name)
         return False
-    page = module.build_ui(judge.assistant, judge.models)
+    page = module.build_ui(judge.assistant, judge.models, calibrations=judge.calibrations)
     module.mount_ui(app, page, path="/", max_megabytes=limits.body_bytes >> 20)
     return True
 

@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from mllm_iqa.backends.base import Backend, Conversation
+from mllm_iqa.backends.features import GivesFeatures, features_of
 from mllm_iqa.checkpoints import Card
 from mllm_iqa.errors import BackendError
+from mllm_iqa.images import Picture
 
 _LINGER_SECONDS = 0.01  # for threads that were just answered to come back with their next call
 _PATIENCE_SECONDS = 1.0  # after which a call goes first, however few go with it
@@ -142,6 +144,13 @@ class BatchingBackend:
             return self.inner.continuation_logprobs([], candidates)
         return np.array(self._ask(("logprobs", *candidates), conversations))
 
+    def picture_features(self, pictures: Sequence[Picture]) -> np.ndarray | None:
+        """See `GivesFeatures`; None from an engine that gives none."""
+        if not pictures or not isinstance(self.inner, GivesFeatures):
+            return None
+        rows = self._ask(("features",), [Conversation((picture,), ()) for picture in pictures])
+        return None if rows[0] is None else np.array(rows)
+
     def generate(self, conversations: Sequence[Conversation], *, max_new_tokens: int) -> list[str]:
         """See `Backend`."""
         return list(self._ask(("generate", max_new_tokens), conversations)) if conversations else []
@@ -259,7 +268,10 @@ class BatchingBackend:
     def _called(self, conversations: list[Conversation], key: tuple[Any, ...]) -> Sequence[Any]:
         start = time.monotonic()
         answers: Sequence[Any]
-        if key[0] == "logprobs":
+        if key[0] == "features":
+            found = features_of(self.inner, [c.pictures[0] for c in conversations])
+            answers = [None] * len(conversations) if found is None else found  # type: ignore[assignment]
+        elif key[0] == "logprobs":
             answers = self.inner.continuation_logprobs(conversations, key[1:])  # type: ignore[assignment]
         else:
             answers = self.inner.generate(conversations, max_new_tokens=key[1])

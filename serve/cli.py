@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from mllm_iqa.assistant import Assistant
+from mllm_iqa.calibration import load_calibration
 from mllm_iqa.errors import ConfigError
 
 from .keys import ENVIRONMENT, load_keys
@@ -54,6 +55,9 @@ def serve(
     ] = _DEFAULT.request_seconds,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Of one request.")] = _DEFAULT.body_bytes >> 20,
     max_megapixels: Annotated[int, typer.Option(min=1, help="Of one picture.")] = _DEFAULT.source_pixels // 10**6,
+    calibration: Annotated[
+        list[str] | None, typer.Option(help="A calibration's name or file, which requests may name; again for more.")
+    ] = None,
     stdio: Annotated[bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")] = False,
 ) -> None:
     """Serve models: REST, MCP tools, metrics and the chat page. Stops gracefully on SIGTERM and Ctrl-C."""
@@ -79,6 +83,7 @@ def serve(
         allowed_hosts=_LOOPBACK_NAMES if is_loopback(host) and not keys else (),
         url_inputs=url_inputs,
         ui=ui,
+        calibrations=tuple(load_calibration(name) for name in dict.fromkeys(calibration or [])),
     )
     # Before the models are loaded, which takes long.
     from .app import create_app

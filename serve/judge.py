@@ -15,7 +15,16 @@ from threading import Semaphore
 from typing import TypeVar
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.errors import ConfigError, ImageError, IqaError, MissingDependencyError, PromptError, VideoError
+from mllm_iqa.calibration import Calibration
+from mllm_iqa.errors import (
+    CalibrationError,
+    ConfigError,
+    ImageError,
+    IqaError,
+    MissingDependencyError,
+    PromptError,
+    VideoError,
+)
 from mllm_iqa.heat_map import png_of
 from mllm_iqa.images import Picture, load_image
 from mllm_iqa.prompt_files import LANGUAGES
@@ -26,6 +35,7 @@ from mllm_iqa.video_types import TracePoint, VideoScore
 from mllm_iqa.where import QualityMap, map_of
 
 from .batching import BatchingBackend, DeadlineError
+from .calibrations import checked
 from .forms import shown
 from .metrics import Metrics
 from .options import Limits
@@ -63,7 +73,13 @@ class Judge:
     """Models ready to judge what requests bring."""
 
     def __init__(
-        self, assistants: Mapping[str, Assistant], *, limits: Limits, metrics: Metrics, fetcher: Fetcher | None
+        self,
+        assistants: Mapping[str, Assistant],
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        fetcher: Fetcher | None,
+        calibrations: Sequence[Calibration] = (),
     ) -> None:
         """Take over the engines of some assistants.
 
@@ -73,7 +89,12 @@ class Judge:
             limits: see `Limits`.
             metrics: told what happens.
             fetcher: of pictures by address; None = refuse them.
+            calibrations: that requests may name; each belongs to one of the models.
+
+        Raises:
+            CalibrationError: one fits none of the models, or two have one name.
         """
+        self._calibrations = checked(calibrations, list(assistants.values()))
         self._limits = limits
         self._metrics = metrics
         self._fetcher = fetcher
@@ -89,12 +110,23 @@ class Judge:
                 on_batch=metrics.batch,
             )
             self._backends[name] = backend
-            self._assistants[name] = Assistant(backend, card=assistant.card, max_pixels=assistant.max_pixels)
+            self._assistants[name] = Assistant(
+                backend,
+                card=assistant.card,
+                max_pixels=assistant.max_pixels,
+                entry=assistant.entry,
+                source=assistant.source,
+            )
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models, the default first."""
         return tuple(self._assistants)
+
+    @property
+    def calibrations(self) -> Mapping[str, Calibration]:
+        """Those that requests may name."""
+        return self._calibrations
 
     @property
     def alive(self) -> bool:
@@ -135,12 +167,18 @@ class Judge:
             raise Problem("invalid_parameter", "a reference goes with a single picture")
         if request.reference is not None:
             only = ExplainRequest(
-                model=request.model, language=request.language, image=request.images[0], reference=request.reference
+                model=request.model,
+                language=request.language,
+                image=request.images[0],
+                reference=request.reference,
+                calibration=request.calibration,
+                thorough=request.thorough,
             )
             return [await self.explain(only, explain=request.explain)]
         sent = await self._fetched(request.images)
 
         def work(assistant: Assistant, deadline: float) -> list[Score | Failure]:
+            assistant = self._as_asked(assistant, request)
             read = [self._picture_or_failure(image, assistant) for image in sent]
             pictures = [picture for picture in read if isinstance(picture, Picture)]
             if not pictures:
@@ -159,6 +197,7 @@ class Judge:
         sent = await self._fetched([request.image, *_given(request.reference)])
 
         def work(assistant: Assistant, deadline: float) -> Score:
+            assistant = self._as_asked(assistant, request)
             picture, *reference = [self._picture(image, assistant) for image in sent]
             with _session(assistant, deadline):
                 return assistant.score(
@@ -339,6 +378,23 @@ class Judge:
         except IqaError as error:
             _log.error("the engine failed: %s", error)
             raise Problem("engine", str(error)) from None
+
+    def _as_asked(self, assistant: Assistant, request: ScoreRequest | ExplainRequest) -> Assistant:
+        """The model on the scale and with the care that a request asks for."""
+        if request.thorough:
+            assistant = assistant.asking_again()
+        if request.calibration is None:
+            return assistant
+        if request.calibration not in self._calibrations:
+            there = ", ".join(self._calibrations) or "none"
+            message = f"no calibration named {shown(request.calibration)!r} is offered here; there are: {there}"
+            raise Problem("invalid_parameter", message)
+        if request.reference is not None:
+            raise Problem("invalid_parameter", "a calibration is for scores without a reference")
+        try:
+            return assistant.calibrated(self._calibrations[request.calibration])
+        except CalibrationError as error:
+            raise Problem("invalid_parameter", str(error)) from None
 
     async def _fetched(self, images: Sequence[SentImage]) -> list[tuple[str, bytes | str]]:
         """Name and content (a file, or base64 still to be read) of each picture."""

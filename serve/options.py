@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mllm_iqa.calibration import Calibration
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -47,6 +49,7 @@ class ServeOptions:
         allowed_hosts: names under which the service answers (the Host header); none = any.
         url_inputs: whether a picture may be given by its http(s) address.
         ui: whether the chat page is offered at / when it is installed.
+        calibrations: to scales of its users, which requests and the page may name.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -55,3 +58,4 @@ class ServeOptions:
     allowed_hosts: tuple[str, ...] = ()
     url_inputs: bool = False
     ui: bool = True
+    calibrations: tuple[Calibration, ...] = ()

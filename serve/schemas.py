@@ -60,7 +60,16 @@ class _Request(BaseModel):
     language: str = Field(default="en", description="Language of the words; the model must know it.")
 
 
-class ScoreRequest(_Request):
+class _Scored(_Request):
+    calibration: str | None = Field(
+        default=None, description="One of the calibrations the server was started with: also score on that scale."
+    )
+    thorough: bool = Field(
+        default=False, description="Ask in several wordings; where they disagree, distrust the score."
+    )
+
+
+class ScoreRequest(_Scored):
     """Pictures to be scored, each on its own."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"images": [_EXAMPLE], "explain": True}]})
@@ -72,7 +81,7 @@ class ScoreRequest(_Request):
     )
 
 
-class ExplainRequest(_Request):
+class ExplainRequest(_Scored):
     """One picture to be scored and explained."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"image": _EXAMPLE}]})

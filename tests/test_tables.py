@@ -64,6 +64,9 @@ FLAT = {
     "model": "FAKE",
     "prompt": "rate.v1",
     "advice": '[{"kinds": ["JPEG compression"], "text": "Export it again.", "rule": "advice.v1/x"}]',
+    **dict.fromkeys(["calibrated", "calibrated_low", "calibrated_high", "calibrated_coverage", "calibration"]),
+    "trusted": None,
+    "distrust": None,
     "error": None,
 }
 

@@ -295,6 +295,15 @@ class HuggingFaceBackend:
         if rest:  # it ended in the middle of a character
             yield rest
 
+    def picture_features(self, pictures: Sequence[Picture]) -> np.ndarray | None:
+        """See `GivesFeatures`: what the vision tower made of pictures; None for models that hide it from this engine.
+
+        Pictures that were just judged are not encoded again.
+        """
+        with self._lock, torch.inference_mode():
+            cache = self._passes.pictures
+            return None if cache is None or not pictures else cache.features(pictures)
+
     def forget(self) -> None:
         """Drop what was computed for earlier conversations, after the model's weights have changed."""
         with self._lock:

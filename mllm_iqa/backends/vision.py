@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from ..images import Picture
 from ..parallel import one_thread_each
-from .rows import GridReader, Row
+from .rows import GridReader, Row, digests_of
 
 CACHED_PICTURES = 64
 
@@ -50,6 +51,14 @@ class PictureCache:
         out.pooler_output = [picture.tokens for picture in encoded]
         out.deepstack_features = [[e.earlier[k] for e in encoded] for k in range(len(encoded[0].earlier))]
         return out
+
+    def features(self, pictures: Sequence[Picture]) -> np.ndarray:
+        """Mean and standard deviation of each picture's tokens over their places: float32, shape (N, 2, hidden)."""
+        digests = digests_of(pictures)
+        self.encode(dict(zip(digests, pictures, strict=True)))
+        shown = [self._encoded[digest].tokens.float() for digest in digests]
+        pooled = [torch.stack([tokens.mean(dim=0), tokens.std(dim=0, unbiased=False)]) for tokens in shown]
+        return np.asarray(torch.stack(pooled).cpu().numpy())
 
     def encode(self, pictures: Mapping[str, Picture]) -> None:
         """Encode what is not cached and drop the oldest beyond the bound."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 from fastapi import FastAPI
+
+from mllm_iqa.calibration import load_calibration
 
 from . import Models, build_ui, mount_ui
 
@@ -17,18 +20,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", action="append", help="offered in the list (default: nano); may be repeated")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--port", type=int, default=7860, help="on 127.0.0.1")
+    parser.add_argument("--calibration", action="append", help="name or file, offered as a scale; may be repeated")
     options = parser.parse_args(arguments)
-    app = app_of(options.model or ["nano"], device=options.device)
+    app = app_of(options.model or ["nano"], device=options.device, calibrations=options.calibration or [])
     print(f"http://127.0.0.1:{options.port}", file=sys.stderr)
     # Only this machine can reach the page, so its user may name any model.
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
     return 0
 
 
-def app_of(models: list[str], *, device: str = "auto") -> FastAPI:
+def app_of(models: list[str], *, device: str = "auto", calibrations: Sequence[str] = ()) -> FastAPI:
     """An app that is the page alone, whose users may name any model."""
     app = FastAPI(openapi_url=None)
-    mount_ui(app, build_ui(Models(device=device), models, custom_models=True))
+    known = {made.name: made for made in map(load_calibration, calibrations)}
+    mount_ui(app, build_ui(Models(device=device), models, custom_models=True, calibrations=known))
     return app
 
 

@@ -110,11 +110,13 @@ def score_card(score: Score, held: Held, strings: Strings, *, distortions_first:
     if score.interval is not None:
         words = interval_words(score.interval, strings)
         number += f'<p class="iqa-note" title="{escaped(score.interval.source)}">{escaped(words)}</p>'
+    number += _own_scale(score, strings)
     number += "</div>"
     warning = ""
     if score.outside_mass is not None and score.outside_mass >= _DISTRUST:
         text = strings.outside_high.format(mass=f"{score.outside_mass:.0%}")
         warning = f'<p class="iqa-warning">{escaped(text)}</p>'
+    warning += _distrust(score, strings)
     chart = mos_scale(score.mos, score.interval, strings)
     if score.levels is not None and score.outside_mass is not None:
         chart += level_bars(score.levels, score.outside_mass, strings)
@@ -185,6 +187,38 @@ def _rubric_card(score: RubricScore, held: Held, strings: Strings) -> str:
         f'<div class="iqa-bars iqa-rubric" role="group" aria-label="{escaped(strings.levels)}">{bars}</div>'
         f'<footer class="iqa-note">{escaped(f"{strings.model} {score.model} · {score.rubric}")}</footer></section>'
     )
+
+
+def _own_scale(score: Score, strings: Strings) -> str:
+    """The score on the user's scale, where there is a calibration."""
+    known = score.calibrated
+    if known is None:
+        return ""
+    name = strings.on_scale.format(name=known.calibration)
+    better = strings.higher_better if known.higher_is_better else strings.lower_better
+    if known.low is None or known.high is None:
+        interval = strings.no_interval
+    else:
+        interval = strings.scale_interval.format(
+            coverage=f"{known.coverage:.0%}", low=f"{known.low:.4g}", high=f"{known.high:.4g}"
+        )
+    notes = " · ".join([better, interval, *([strings.extrapolated] if known.extrapolated else [])])
+    return (
+        f'<p class="iqa-own-scale"><strong>{known.value:.4g}</strong> <span>{escaped(name)}</span></p>'
+        f'<p class="iqa-note">{escaped(notes)}</p>'
+    )
+
+
+def _distrust(score: Score, strings: Strings) -> str:
+    """Why a score is not to be trusted; nothing where it is, or where nothing is known of that."""
+    if score.trust is None or score.trust.trusted:
+        return ""
+    rows = ""
+    for doubt in score.trust.reasons:
+        values = strings.distrust_values.format(value=f"{doubt.value:.3g}", threshold=f"{doubt.threshold:.3g}")
+        said = getattr(strings, f"doubt_{doubt.signal.replace(' ', '_')}")
+        rows += f'<li>{escaped(said)} <span class="iqa-number">({escaped(values)})</span></li>'
+    return f'<div class="iqa-warning iqa-distrust" role="note">{escaped(strings.distrust)}<ul>{rows}</ul></div>'
 
 
 def _found(findings: tuple[Finding, ...] | None, strings: Strings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from mllm_iqa.assistant import Assistant
+from mllm_iqa.calibration import Calibration
 from mllm_iqa.errors import IqaError
 from mllm_iqa.rubric import shipped_rubrics
 
@@ -59,6 +60,7 @@ class Handlers:
     models: tuple[str, ...]
     custom_models: bool
     limits: Limits
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
 
     # The tray.
 
@@ -112,10 +114,12 @@ class Handlers:
     def runner(self, name: str) -> Callable[..., Iterator[list[Any]]]:
         """The handler of one task."""
 
-        def run(pictures: Pictures, entries: Entries, language: str, model: str, question: str) -> Iterator[list[Any]]:
+        def run(
+            pictures: Pictures, entries: Entries, language: str, model: str, question: str, scale: str = ""
+        ) -> Iterator[list[Any]]:
             """Show each step as it comes; the last one joins the feed."""
             strings, step = STRINGS[language], Step(None)
-            for step in self._steps(name, pictures, entries, model, question, strings):
+            for step in self._steps(name, pictures, entries, model, question, strings, scale):
                 yield [gr.skip(), live(step, strings), gr.skip()]
             finished = entries if step.entry is None else (*entries, step.entry)
             yield [feed(finished, strings), "", finished]
@@ -123,7 +127,7 @@ class Handlers:
         return run
 
     def _steps(
-        self, name: str, pictures: Pictures, entries: Entries, model: str, question: str, strings: Strings
+        self, name: str, pictures: Pictures, entries: Entries, model: str, question: str, strings: Strings, scale: str
     ) -> Iterator[Step]:
         """The task's steps; an error becomes the last one."""
         try:
@@ -135,7 +139,7 @@ class Handlers:
                 yield Step(Refused("error_other", "no_pictures"))
                 return
             yield Step(None, strings.loading.format(model=model))
-            assistant = self.assistant_of(model)
+            assistant = self.assistant_of(model).calibrated(self.calibrations.get(scale))
             yield from TASKS[name](assistant, chosen(pictures), entries, question, strings)
         except IqaError as error:
             yield Step(tasks.refused(error))
@@ -177,6 +181,7 @@ class Handlers:
             "brand": brand(s),
             "tray": self.tray(pictures, (), s),
             "model": gr.update(label=s.model),
+            "scale": gr.update(label=s.scale, choices=self.scales(s)),
             "hint": self.hint(s),
             "save": heading(s.export),
             "gallery": s.export_gallery,
@@ -194,6 +199,10 @@ class Handlers:
         }
         return [values[name] for name in LABELLED]
 
+    def scales(self, strings: Strings) -> list[tuple[str, str]]:
+        """What scores may stand on: the model's own scale, and those of the calibrations."""
+        return [(strings.scale_own, ""), *((name, name) for name in self.calibrations)]
+
     def hint(self, strings: Strings) -> str:
         """What may be chosen as a model, and which language nano speaks."""
         what = strings.model_hint if self.custom_models else strings.model_only_listed
@@ -202,7 +211,7 @@ class Handlers:
 
 
 LABELLED = (
-    *("language", "switch", "brand", "tray", "model", "hint", "save", "gallery", "clear", "feed"),
+    *("language", "switch", "brand", "tray", "model", "scale", "hint", "save", "gallery", "clear", "feed"),
     *BUTTONS,
     *("stop", "question", "video"),
     *("rubric_head", "rubric_choice", "rubric_question", "rubric_levels", "rubric_prefix"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +10,7 @@ import fastapi
 import gradio as gr
 
 from mllm_iqa.assistant import Assistant
+from mllm_iqa.calibration import Calibration
 
 from .feed import FEED_JS, feed
 from .handlers import BUTTONS, LABELLED, Handlers, brand, forgetter, heading, rubric_choices, saver
@@ -36,6 +37,7 @@ def build_ui(
     custom_models: bool = False,
     limits: Limits | None = None,
     at_once: int = 4,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> gr.Blocks:
     """The chat page. `mount_ui` puts it into an app, gives it its looks and keeps Gradio from recording anything.
 
@@ -47,10 +49,13 @@ def build_ui(
             what they say, so only for users who are trusted.
         limits: of one session.
         at_once: how many requests run at the same time; further ones wait in the order in which they came.
+        calibrations: by name, offered as scales.
     """
     if not models:
         raise ValueError("build_ui needs at least one model to offer")
-    do = Handlers(assistant_of, tuple(models), custom_models, Limits() if limits is None else limits)
+    do = Handlers(
+        assistant_of, tuple(models), custom_models, Limits() if limits is None else limits, dict(calibrations or {})
+    )
     page = gr.Blocks(title="mllm-iqa", analytics_enabled=False, delete_cache=_UPLOAD_SECONDS)
     page.state_session_capacity = _MAX_SESSIONS
     with page:
@@ -130,6 +135,9 @@ def _left(do: Handlers) -> dict[str, Any]:
             elem_id="iqa-model",
         )
         part["hint"] = _html(do.hint(s))
+        part["scale"] = gr.Dropdown(
+            do.scales(s), value="", label=s.scale, visible=bool(do.calibrations), elem_id="iqa-scale"
+        )
     part |= _rubric_box()
     with gr.Column(elem_id="iqa-save-box"):
         part["save"] = _html(heading(s.export))
@@ -216,7 +224,7 @@ def _connect_task(do: Handlers, part: dict[str, Any], event: Any, name: str, at_
     begun = event(begin, given, [part["live"], part["asked"], *_switchable(part)], **_NOW)
     run = begun.then(
         do.runner(name),
-        [*_session(part), part["model"], part["video" if name == "video" else "asked"]],
+        [*_session(part), part["model"], part["video" if name == "video" else "asked"], part["scale"]],
         [part["feed"], part["live"], part["entries"]],
         concurrency_id="model",
         concurrency_limit=at_once,

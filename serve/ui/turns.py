@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from mllm_iqa.backends.base import Backend, Conversation
+from mllm_iqa.backends.features import features_of
+from mllm_iqa.images import Picture
 
 _MOMENT = 0.3  # seconds; about what one turn of a comparison takes on two cores
 
@@ -98,6 +100,11 @@ class TakingTurns:
             with self._lock.turn():
                 parts.append(self._backend.continuation_logprobs(some, candidates))
         return np.concatenate(parts)
+
+    def picture_features(self, pictures: Sequence[Picture]) -> np.ndarray | None:
+        """See `GivesFeatures`; None from a backend that gives none."""
+        with self._lock.turn():
+            return features_of(self._backend, pictures)
 
     def generate(self, conversations: Sequence[Conversation], *, max_new_tokens: int) -> list[str]:
         """See `Backend`."""

@@ -122,3 +122,18 @@ class Strings:
     filming: str
     video_pooled: str
     video_ended: str
+    scale: str
+    scale_own: str
+    on_scale: str
+    lower_better: str
+    higher_better: str
+    scale_interval: str
+    no_interval: str
+    extrapolated: str
+    distrust: str
+    distrust_values: str
+    doubt_outside_mass: str
+    doubt_level_entropy: str
+    doubt_feature_distance: str
+    doubt_flatness: str
+    doubt_prompt_disagreement: str
