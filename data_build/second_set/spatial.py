@@ -93,7 +93,7 @@ def pixelate(image: Image, amount: float, rng: np.random.Generator) -> Image:
 
     def middles(n: int, offset: float) -> np.ndarray:
         cells = np.floor((np.arange(n) + offset) / amount)
-        return np.clip(np.round((cells + 0.5) * amount - offset), 0, n - 1).astype(int)
+        return np.asarray(np.clip(np.round((cells + 0.5) * amount - offset), 0, n - 1), dtype=int)
 
     return np.ascontiguousarray(soft[middles(height, top)][:, middles(width, left)])
 

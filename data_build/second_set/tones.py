@@ -26,7 +26,7 @@ def excessive_contrast(image: Image, amount: float, rng: np.random.Generator) ->
     slope = 1 + amount
     low, high = (1 / (1 + np.exp(-slope * (edge - 0.5) * 4)) for edge in (0, 1))
     curve = 1 / (1 + np.exp(-slope * (np.arange(256) / 255 - 0.5) * 4))
-    return to_uint8((curve - low) / (high - low))[image]
+    return np.asarray(to_uint8((curve - low) / (high - low))[image])
 
 
 def low_contrast(image: Image, amount: float, rng: np.random.Generator) -> Image:
@@ -47,4 +47,4 @@ def desaturation(image: Image, amount: float, rng: np.random.Generator) -> Image
 def posterization(image: Image, amount: float, rng: np.random.Generator) -> Image:
     """Evenly spaced levels in every channel, `amount` apart in bytes."""
     steps = np.arange(256)
-    return np.clip(np.rint(steps / amount) * amount, 0, 255).astype(np.uint8)[image]
+    return np.asarray(np.clip(np.rint(steps / amount) * amount, 0, 255), dtype=np.uint8)[image]

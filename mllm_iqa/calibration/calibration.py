@@ -182,4 +182,4 @@ _NARROWEST = 0.1
 
 def widths_of(std: np.ndarray) -> np.ndarray:
     """What intervals are as wide as: the spread of the level distributions, in MOS units, at least 0.1."""
-    return np.maximum(std, _NARROWEST)
+    return np.asarray(np.maximum(std, _NARROWEST))
