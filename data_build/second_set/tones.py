@@ -47,4 +47,5 @@ def desaturation(image: Image, amount: float, rng: np.random.Generator) -> Image
 def posterization(image: Image, amount: float, rng: np.random.Generator) -> Image:
     """Evenly spaced levels in every channel, `amount` apart in bytes."""
     steps = np.arange(256)
-    return np.asarray(np.clip(np.rint(steps / amount) * amount, 0, 255), dtype=np.uint8)[image]
+    curve = np.asarray(np.clip(np.rint(steps / amount) * amount, 0, 255), dtype=np.uint8)
+    return np.asarray(curve[image])

@@ -174,7 +174,7 @@ class Calibration(BaseModel):
     def _within(self, values: np.ndarray) -> np.ndarray:
         low = -math.inf if self.scale.low is None else self.scale.low
         high = math.inf if self.scale.high is None else self.scale.high
-        return np.clip(values, low, high)
+        return np.asarray(np.clip(values, low, high))
 
 
 _NARROWEST = 0.1
