@@ -111,7 +111,7 @@ def _rate(rows: Sequence[dict[str, Any]], limits: TrustLimits, *, thorough: bool
 
 def flagged(rows: Sequence[dict[str, Any]], limits: TrustLimits, *, thorough: bool) -> np.ndarray:
     """Whether each row reaches a threshold, shape (N,)."""
-    return np.any(list(reached(rows, limits, thorough=thorough).values()), axis=0)
+    return np.asarray(np.any(list(reached(rows, limits, thorough=thorough).values()), axis=0))
 
 
 def reached(rows: Sequence[dict[str, Any]], limits: TrustLimits, *, thorough: bool) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 SHOWN = ("level entropy", "feature distance", "prompt disagreement", "all signals", "error itself")
 """Orders that are drawn, where they are known."""
@@ -18,7 +19,7 @@ def abstention_curve(curves: Mapping[str, Sequence[float]], kept: Sequence[float
     axes = figure.add_subplot()
     for name in SHOWN:
         if name in curves:
-            style = {"linestyle": "--", "color": "0.6"} if name == "error itself" else {"marker": "o"}
+            style: dict[str, Any] = {"linestyle": "--", "color": "0.6"} if name == "error itself" else {"marker": "o"}
             axes.plot([100 * k for k in kept], list(curves[name]), label=name, **style)
     axes.set_xlabel("photographs kept, the most trusted first (%)")
     axes.set_ylabel("RMSE of the MOS (1 to 5)")
