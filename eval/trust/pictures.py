@@ -135,7 +135,7 @@ def _color(rng: np.random.Generator) -> tuple[int, int, int]:
 
 def _box(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom; at least a tenth of the picture on each side."""
-    left, top = int(rng.integers(0, width * 8 // 10)), int(rng.integers(0, height * 8 // 10))
-    right = min(width - 1, left + int(rng.integers(width // 10, width * 7 // 10)))
-    bottom = min(height - 1, top + int(rng.integers(height // 10, height * 7 // 10)))
+    left, top = int(rng.integers(0, int(width * 0.8))), int(rng.integers(0, int(height * 0.8)))
+    right = min(width - 1, left + int(rng.integers(int(width * 0.1), int(width * 0.7))))
+    bottom = min(height - 1, top + int(rng.integers(int(height * 0.1), int(height * 0.7))))
     return left, top, right, bottom

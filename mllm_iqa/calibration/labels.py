@@ -21,7 +21,8 @@ SCALE_COLUMNS = ("scale", "set", "dataset")
 MIN_LABELS = 5
 """Fewer say nothing that a calibration could hold."""
 
-_SHARE_OF_A_SCALE = 0.15
+_SHARE_OF_A_SCALE = 0.25
+_HIGHER = 7
 _WIDER = 5.0
 
 
@@ -97,15 +98,16 @@ def check_scores(where: str, scores: Sequence[float], limits: tuple[float, float
 def two_scales(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The two groups of scores that look like two scales, such as 0..1 and 0..100; None where they look like one.
 
-    They do where one group is at least five times as wide as the other, the gap between them is wider than the
-    narrow one, and each has at least 15 % of the scores (and three).
+    They do where the upper group is at least five times as wide as the lower one and its scores reach at least seven
+    times as high, the gap between them is wider than the lower one, and each has a quarter of the scores (at least 3).
     """
     ordered = np.sort(scores)
     fewest = max(3, math.ceil(_SHARE_OF_A_SCALE * len(ordered)))
     for cut in range(fewest, len(ordered) - fewest + 1):
         low, high = ordered[:cut], ordered[cut:]
         narrow, wide = float(np.ptp(low)), float(np.ptp(high))
-        if high[0] - low[-1] > narrow and wide >= _WIDER * narrow > 0:
+        apart = high[0] - low[-1] > narrow and high[-1] >= _HIGHER * low[-1] > 0
+        if apart and wide >= _WIDER * narrow > 0:
             return low, high
     return None
 
