@@ -199,9 +199,15 @@ def shared_thresholds(found: Mapping[str, np.ndarray], rate: float) -> dict[str,
     best: dict[str, float] = {}
     count = len(next(iter(found.values())))
     for flagged in range(1, count):
-        tried = {name: float(np.sort(values)[count - flagged]) for name, values in found.items()}
+        tried = {name: _reached_by(values, flagged) for name, values in found.items()}
         hit = np.any([values >= tried[name] for name, values in found.items()], axis=0)
         if best and float(hit.mean()) > rate:
             break
         best = tried
     return {name: float(f"{value:.6g}") for name, value in best.items()}
+
+
+def _reached_by(values: np.ndarray, flagged: int) -> float:
+    """The threshold that so many photographs reach, or none of them where more are equal there."""
+    threshold = float(np.sort(values)[len(values) - flagged])
+    return threshold if int((values >= threshold).sum()) <= flagged else 1.0001 * float(values.max()) + 1e-9
