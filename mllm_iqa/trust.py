@@ -182,7 +182,7 @@ def verdicts(found: Mapping[str, np.ndarray], thresholds: Mapping[str, float]) -
 def _verdict(values: Mapping[str, float], thresholds: Mapping[str, float]) -> Trust:
     unusual = sorted(
         (name for name, value in values.items() if value >= thresholds[name]),
-        key=lambda name: values[name] / thresholds[name],
+        key=lambda name: values[name] / max(thresholds[name], 1e-12),
         reverse=True,
     )
     reasons = tuple(Doubt(name, values[name], thresholds[name], SIGNALS[name]) for name in unusual)

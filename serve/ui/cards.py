@@ -18,6 +18,14 @@ from .strings import Strings, kind_name, level_name
 from .video_card import video_card
 
 _DISTRUST = 0.1  # outside mass from which on a card warns
+_DOUBTS = {
+    "outside mass": "doubt_outside_mass",
+    "level entropy": "doubt_level_entropy",
+    "feature distance": "doubt_feature_distance",
+    "flatness": "doubt_flatness",
+    "prompt disagreement": "doubt_prompt_disagreement",
+}
+"""Signal -> the string that says it."""
 _MUCH_OUTSIDE = 0.5  # the same of a rubric, whose levels need not be all that could be said
 
 
@@ -216,7 +224,7 @@ def _distrust(score: Score, strings: Strings) -> str:
     rows = ""
     for doubt in score.trust.reasons:
         values = strings.distrust_values.format(value=f"{doubt.value:.3g}", threshold=f"{doubt.threshold:.3g}")
-        said = getattr(strings, f"doubt_{doubt.signal.replace(' ', '_')}")
+        said = getattr(strings, _DOUBTS[doubt.signal])
         rows += f'<li>{escaped(said)} <span class="iqa-number">({escaped(values)})</span></li>'
     return f'<div class="iqa-warning iqa-distrust" role="note">{escaped(strings.distrust)}<ul>{rows}</ul></div>'
 
