@@ -56,7 +56,7 @@ def test_a_ranking_keeps_to_its_budget(running: Running, fake: Assistant) -> Non
     assert ranked == plain(fake.rank(pictures, comparisons=8).to_dict())
     assert (ranked["comparisons"], ranked["possible"]) == (8, 15)
     refused = running.post("/v1/rank", files=form, data={"comparisons": "2"})
-    assert refused.status_code == 400 and refused.json()["error"]["code"] == "invalid_parameter"
+    assert refused.status_code == 422 and refused.json()["error"]["code"] == "invalid_parameter"
     assert "give at least 3" in refused.json()["error"]["message"]
 
 
