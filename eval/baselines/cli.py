@@ -170,11 +170,12 @@ def _report(predictions: Path, *, allow_failures: bool) -> None:
     (out / "figures.json").write_text(json.dumps([r.to_dict() for r in found], indent=2) + "\n", encoding="utf-8")
     (out / "table.md").write_text(markdown(found), encoding="utf-8")
     print(markdown(found))
-    failed = [r for r in found if r.n < r.total]
+    for name, (done, total) in {r.set: (r.measured, r.total) for r in found if r.measured < r.total}.items():
+        print(f"{name}: the run is not finished, {done} of {total} pictures so far", file=sys.stderr)
+    failed = [r for r in found if r.n < r.measured]
     for r in failed:
-        print(
-            f"{r.title}: no value for {r.total - r.n} of {r.total} pictures of {r.set}: {r.first_error}",
-            file=sys.stderr,
-        )
-    if failed and not allow_failures:
+        missing = f"no value for {r.measured - r.n} of {r.measured} pictures of {r.set}"
+        print(f"{r.title}: {missing}: {r.first_error}", file=sys.stderr)
+    unfinished = any(r.measured < r.total for r in found)
+    if (failed or unfinished) and not allow_failures:
         raise typer.Exit(1)

@@ -32,7 +32,7 @@ class Result:
         cpu_ms: median milliseconds of processor time per picture, all threads together.
         times_ours: median over pictures of the processor time over that of the first of our models on the same
             picture, the two measured one after the other; NaN without one.
-        n: pictures with a value; total: pictures of the set, those an unfinished run has not come to among them.
+        n: pictures with a value; measured: those the run has come to; total: pictures of the set.
         first_error: of a picture without a value; "" = none.
     """
 
@@ -48,6 +48,7 @@ class Result:
     cpu_ms: float
     times_ours: float
     n: int
+    measured: int
     total: int
     first_error: str
 
@@ -112,6 +113,7 @@ def _result(rows: list[dict[str, Any]], ours: Mapping[str, float]) -> Result:
         cpu_ms=_median([row["cpu_ms"] for row in good]),
         times_ours=_median(times),
         n=len(good),
+        measured=len(rows),
         total=total,
         first_error=next((row["error"] for row in rows if row["error"]), ""),
     )

@@ -78,7 +78,9 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path: Path) -> None:
     assert values(broken) == values(fresh)
 
 
-def test_an_unfinished_run_holds_a_random_sample_of_every_set(tmp_path: Path) -> None:
+def test_an_unfinished_run_holds_a_random_sample_of_every_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sets = {"large": items(), "small": items()[:2]}
     path = measured(tmp_path / "p", [judge("nr")], sets)
     rows = [json.loads(line)["rows"][0] for line in path.read_text().splitlines()]
@@ -86,7 +88,9 @@ def test_an_unfinished_run_holds_a_random_sample_of_every_set(tmp_path: Path) ->
     assert [r["key"] for r in rows if r["set"] == "large"] != [i.key for i in items()]
     assert {r["set"] for r in rows[:4]} == {r["set"] for r in rows[4:]} == set(sets)
     path.write_text("\n".join(path.read_text().splitlines()[:4]) + "\n")
-    assert {(r.set, r.total) for r in results(path)} == {("large", 5), ("small", 2)}
+    assert {(r.set, r.measured, r.total) for r in results(path)} == {("large", 3, 5), ("small", 1, 2)}
+    assert main(["baselines", "figures", str(path)]) == 1
+    assert "large: the run is not finished, 3 of 5 pictures so far" in capsys.readouterr().err
 
 
 def test_rows_of_another_run_are_refused(tmp_path: Path) -> None:
