@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mllm_iqa.eval.task import Models
+from mllm_iqa.eval.task import Models, read_spec
 
 from mllm_iqa import Assistant
 from mllm_iqa.cli import main
@@ -82,3 +82,18 @@ def test_a_task_that_needs_a_set_says_so(capsys: pytest.CaptureFixture[str], tmp
 def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "tasks"]) == 0
     assert "perception" in capsys.readouterr().out
+
+
+def test_photographs_to_report_with_nano_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    command = ["eval", "run", "synthetic", "--records", "80", "--limit", "2", "--out", str(out)]
+    assert main(command) == 0
+    assert str(out / "report.html") in capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert [task["task"].partition(".")[0] for task in report["tasks"]] == list(read_spec("synthetic").parts)
+    assert all(task["n_scored"] == task["n_total"] > 0 for task in report["tasks"])
+    assert "<script" not in (out / "report.html").read_text(encoding="utf-8")  # opens anywhere, runs nothing
+    before = {path: path.read_bytes() for path in out.rglob("predictions.jsonl")}
+    assert main(command) == 0  # everything is there: nothing is asked again, every number comes out the same
+    assert {path: path.read_bytes() for path in out.rglob("predictions.jsonl")} == before
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report
