@@ -59,9 +59,9 @@ def make_row(name: str, number: int, *, error: str | None = None) -> dict[str, A
     return row
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A real browser; skipped with the reason where there is none."""
+    """A real browser, whose event loop ends with the module; skipped with the reason where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:

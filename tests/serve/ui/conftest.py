@@ -162,7 +162,7 @@ def served(upload_folder: Path) -> Iterator[Any]:
     assert not thread.is_alive(), "the page did not go down within a minute"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A real browser; skipped with the reason where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
