@@ -114,7 +114,7 @@ def wait_for(what: object, *, seconds: float = 90) -> None:
 
 
 def test_a_watched_folder_stays_scored_until_ctrl_c(photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mllm_iqa", "watch", "photos", "--interval", "0.2", "--model", "fake"]
+    command = [sys.executable, "-m", "mllm_iqa", "watch", "photos", "--interval", "1", "--model", "fake"]
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, cwd=tmp_path)
     try:
