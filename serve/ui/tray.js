@@ -28,11 +28,14 @@ async function send(files) {
   trigger("upload", { files: sent });
 }
 
+const take = (input) => {
+  send(Array.from(input.files));
+  input.value = "";
+};
 element.addEventListener("change", (event) => {
-  if (event.target.type !== "file") return;
-  send(Array.from(event.target.files));
-  event.target.value = "";
+  if (event.target.type === "file") take(event.target);
 });
+take(element.querySelector("input[type=file]")); // what was chosen before this ran
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");

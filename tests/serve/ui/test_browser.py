@@ -111,6 +111,24 @@ def test_a_score_and_what_is_wrong(opened: Opens) -> None:
     assert "blur" in press(page, "wrong")
 
 
+def test_an_answer_is_in_view_from_its_first_line_on(opened: Opens) -> None:
+    page = opened(height=700, reduced_motion="reduce")
+    drop(page, BLURRED)
+    top = "document.querySelector('#iqa-feed .iqa-entry:last-of-type').getBoundingClientRect().top"
+    for name in ("score", "wrong", "score"):
+        press(page, name)
+        page.wait_for_function(f"{top} > -1 && {top} < 100")
+    # A reader who has scrolled away is left where they are.
+    page.click("#iqa-wrong")
+    page.wait_for_selector("#iqa-live .iqa-status")
+    page.mouse.move(800, 300)
+    page.wait_for_timeout(200)
+    page.mouse.wheel(0, -10_000)
+    finished(page, 4)
+    page.wait_for_timeout(500)
+    assert page.evaluate(top) > 300
+
+
 def test_a_ranking_is_ordered_and_a_picture_can_be_left_out(opened: Opens) -> None:
     page = opened()
     drop(page, BLURRED, SHARP, CAT)
