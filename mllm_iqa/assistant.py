@@ -6,49 +6,35 @@ import copy
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from . import registry
-from .advice import advised, advised_comparison
+from .advice import advised_comparison
 from .advice_rules import Rules, shipped_rules
-from .answers import Unparsable, parse_rating
 from .backends.base import Backend, Conversation, Turn
-from .backends.features import features_of
 from .calibration import Calibration, load_calibration
 from .checkpoints import Card
 from .engines import card_of, open_backend
 from .errors import AnswerError, BackendError, CalibrationError, ImageError, PromptError
+from .explaining import said_findings
+from .finding import find_distortions
 from .images import ImageSource, Picture, load_image, shown_name
-from .levels import LEVELS, SEVERITIES, level_probs, mos_of, outside_mass, std_of
-from .prompt_files import LANGUAGES, Prompt, effect_key, effect_sentences, findings_text, load_prompt
+from .prompt_files import LANGUAGES, load_prompt
 from .rank_pictures import rank_pictures
+from .rating import rate_pictures
 from .rubric import Rubric, judge_by, load_rubric
 from .run_settings import model_identity
-from .scoring import (
-    consistent_text,
-    geometric_mean,
-    interval_of,
-    main_kind,
-    normalised,
-    severity_of,
-    winner_of,
-)
-from .taxonomy import FAMILY_OF, KINDS
+from .scoring import geometric_mean, normalised, winner_of
 from .transformers_options import TransformersOptions
-from .trust import signals, verdicts
-from .types import Comparison, Failure, Finding, Ranking, RubricScore, Score, Trust
+from .types import Comparison, Failure, Ranking, RubricScore, Score
 
 if TYPE_CHECKING:
     from .video_types import VideoScore
     from .where import QualityMap
 
-_REASON_TOKENS = 96
 _CHAT_TOKENS = 256
-_FURTHER_QUESTIONS = slice(1, 4)  # wordings that ask for the rating alone, in every rating prompt that has several
 
 
 class Assistant:
@@ -201,10 +187,10 @@ class Assistant:
             ImageError: a picture that cannot be read or judged.
             BackendError: a language the model does not speak, or a reference for a model that takes none.
         """
-        self._check_language(language)
+        self.check_language(language)
         picture = self._picture(image, name)
         references = None if reference is None else [self._picture(reference, None)]
-        (result,) = self._score([picture], explain=explain, references=references)
+        (result,) = rate_pictures(self, [picture], explain=explain, references=references)
         if isinstance(result, Failure):
             raise AnswerError(result.error)
         return result
@@ -222,7 +208,7 @@ class Assistant:
             BackendError: a language the model does not speak.
         """
         _check_several(images)
-        self._check_language(language)
+        self.check_language(language)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         return self._score_stream(iter(images), explain, batch_size)
@@ -230,7 +216,7 @@ class Assistant:
     def _score_stream(self, stream: Iterator[ImageSource], explain: bool, batch_size: int) -> Iterator[Score | Failure]:
         while chunk := list(itertools.islice(stream, batch_size)):
             loaded = [self._picture_or_failure(source) for source in chunk]
-            scores = iter(self._score([p for p in loaded if isinstance(p, Picture)], explain=explain))
+            scores = iter(rate_pictures(self, [p for p in loaded if isinstance(p, Picture)], explain=explain))
             for item in loaded:
                 yield item if isinstance(item, Failure) else next(scores)
 
@@ -255,7 +241,7 @@ class Assistant:
         Raises:
             BackendError: the model cannot compare, or does not speak the language.
         """
-        self._check_language(language)
+        self.check_language(language)
         if "compare" not in self.can:
             raise BackendError(f"{self.backend.name} cannot compare pictures; score both instead")
         pictures = [self._picture(a, None), self._picture(b, None)]
@@ -271,13 +257,13 @@ class Assistant:
         winner, mean, flip = winner_of(probs[0], probs[1])
         explanation = confidence = found = None
         if explain:
-            found = self._find(pictures)
+            found = find_distortions(self.backend, pictures)
             key = {"a": "first", "b": "second", "tie": "equal"}[winner]
             # Said of a and b, the first and the second to the reader, even where the model saw a reference before them.
             words = load_prompt("compare.v1")
             explanation = words.answer_prefix + words.phrase(key) + words.phrase(f"{key}/rest")
             for side, (findings, _) in zip(("first", "second"), found, strict=True):
-                explanation += words.phrase(f"{side}/findings", findings=_words(findings))
+                explanation += words.phrase(f"{side}/findings", findings=said_findings(findings))
             confidence = geometric_mean([mean[winner], *found[0][1], *found[1][1]])
         result = Comparison(
             winner=winner,
@@ -311,7 +297,7 @@ class Assistant:
             ConfigError: fewer comparisons than are needed to compare every picture once.
         """
         _check_several(images)
-        self._check_language(language)
+        self.check_language(language)
         return rank_pictures(self, images, comparisons=comparisons, strict=True)
 
     def score_by(
@@ -397,7 +383,17 @@ class Assistant:
         """The rules that advice comes from; None = no advice is given."""
         return shipped_rules() if self.advice == "shipped" else self.advice
 
-    def _check_language(self, language: str) -> None:
+    @property
+    def templated(self) -> bool:
+        """Whether the model was trained on the sentences of the effects prompt."""
+        return self.card is not None and "effects.v1" in self.card.prompts
+
+    def check_language(self, language: str) -> None:
+        """Refuse a language that the model does not speak, or that has no prompts.
+
+        Raises:
+            BackendError: it is one of the two; the sentence names those that are known.
+        """
         if language not in self.backend.languages:
             known = ", ".join(self.backend.languages)
             raise BackendError(f"{self.backend.name} does not answer in {language!r}; it knows: {known}")
@@ -413,252 +409,6 @@ class Assistant:
         except ImageError as error:
             return Failure(shown_name(source), str(error))
 
-    def _score(
-        self, pictures: Sequence[Picture], *, explain: bool, references: Sequence[Picture] | None = None
-    ) -> Sequence[Score | Failure]:
-        """Scores of pictures, judged together; each as if it were alone."""
-        if not pictures:
-            return []
-        own = None if self.entry is None else self.entry.prompt
-        if references is not None and "compare" not in self.can:
-            raise BackendError(f"{self.backend.name} judges a picture on its own; leave the reference out")
-        if self.entry is not None and self.entry.answer == "number":
-            return self._score_written(pictures, self.entry, explain=explain)
-        explain = explain and "explain" in self.can
-        prompt = load_prompt((own or "rate.v1") if references is None else "rate_reference.v1")
-        shown = [(p,) for p in pictures] if references is None else list(zip(references, pictures, strict=True))
-        asked = [Conversation.ask(s, prompt.question, prompt.answer_prefix, system=prompt.system) for s in shown]
-        words = [_level_word(prompt, level) for level in LEVELS]
-        logprobs = self.backend.continuation_logprobs(asked, words)
-        probs = level_probs(logprobs)
-        levels = [LEVELS[int(row.argmax())] for row in probs]
-        found = self._find(pictures) if explain else [None] * len(pictures)
-        texts = self._explain(pictures, levels, [f[0] for f in found if f is not None]) if explain else found
-        calibration = self.card.interval if self.card is not None and references is None else None
-        trust = self._trust(pictures, prompt, logprobs) if references is None else [None] * len(pictures)
-        scores = []
-        for i, picture in enumerate(pictures):
-            mos, std = float(mos_of(probs[i])), float(std_of(probs[i]))
-            findings = found[i]
-            text = texts[i]
-            scores.append(
-                Score(
-                    mos=mos,
-                    std=std,
-                    interval=interval_of(mos, std, calibration),
-                    levels={word: float(p) for word, p in zip(LEVELS, probs[i], strict=True)},
-                    outside_mass=float(outside_mass(logprobs[i])),
-                    distortions=None if findings is None else findings[0],
-                    explanation=text if isinstance(text, str) else None,
-                    confidence=None if findings is None else geometric_mean([float(probs[i].max()), *findings[1]]),
-                    image=picture.info,
-                    model=self.backend.name,
-                    prompt=prompt.name,
-                    reference=None if references is None else references[i].info,
-                    trust=trust[i],
-                )
-            )
-        advised_too = scores if self.rules is None else [advised(score, self.rules) for score in scores]
-        return self._on_scale(advised_too)
-
-    def _on_scale(self, scores: Sequence[Score | Failure]) -> list[Score | Failure]:
-        """The scores on the scale of the calibration too, where there is one."""
-        known = self.calibration
-        return [s if known is None or isinstance(s, Failure) else known.applied(s) for s in scores]
-
-    def _trust(self, pictures: Sequence[Picture], prompt: Prompt, logprobs: np.ndarray) -> Sequence[Trust | None]:
-        """Whether each score is to be trusted; None without thresholds for this model and prompt."""
-        limits = None if self.card is None else self.card.trust
-        if limits is None or (limits.model, limits.prompt) != (self.backend.name, prompt.name):
-            return [None] * len(pictures)
-        found = signals(
-            outside=outside_mass(logprobs),
-            probs=level_probs(logprobs),
-            features=features_of(self.backend, pictures),
-            space=limits.features,
-            mos_by_question=self.mos_by_question(pictures, prompt, logprobs) if self.thorough else None,
-        )
-        return verdicts(found, limits.thresholds)
-
-    def mos_by_question(self, pictures: Sequence[Picture], prompt: Prompt, logprobs: np.ndarray) -> np.ndarray | None:
-        """MOS by wording of a rating prompt's question, shape (N, Q); None where it has one wording alone.
-
-        Args:
-            pictures: N of them.
-            prompt: of the rating.
-            logprobs: shape (N, 5), of the levels after the first wording.
-        """
-        words = [_level_word(prompt, level) for level in LEVELS]
-        columns = [mos_of(level_probs(logprobs))]
-        for question in prompt.questions[_FURTHER_QUESTIONS]:
-            asked = [Conversation.ask([p], question, prompt.answer_prefix, system=prompt.system) for p in pictures]
-            columns.append(mos_of(level_probs(self.backend.continuation_logprobs(asked, words))))
-        return np.stack(columns, axis=1) if len(columns) > 1 else None
-
-    def _score_written(
-        self, pictures: Sequence[Picture], entry: registry.ModelEntry, *, explain: bool
-    ) -> list[Score | Failure]:
-        """Scores by a model that reasons and then writes a number; what is no number on the scale is a failure."""
-        prompt = load_prompt(entry.prompt)
-        asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix, system=prompt.system) for p in pictures]
-        said = self.backend.generate(asked, max_new_tokens=entry.answer_tokens)
-        scores: list[Score | Failure] = []
-        for picture, text in zip(pictures, said, strict=True):
-            rating = parse_rating(prompt.answer_prefix + text, prompt)
-            if isinstance(rating, Unparsable):
-                name = picture.info.name
-                scores.append(Failure(name, f"{name}: {self.backend.name} gave no rating ({rating.reason})"))
-                continue
-            scores.append(
-                Score(
-                    mos=rating.mos,
-                    std=None,
-                    interval=None,
-                    levels=None,
-                    outside_mass=None,
-                    distortions=None,
-                    explanation=rating.reasoning or None if explain else None,
-                    confidence=None,
-                    image=picture.info,
-                    model=self.backend.name,
-                    prompt=prompt.name,
-                )
-            )
-        return self._on_scale(scores)
-
-    def _find(self, pictures: Sequence[Picture]) -> list[tuple[tuple[Finding, ...], list[float]]]:
-        """Distortions of each picture, at most two, and the probabilities of the words that name them."""
-        prompt = load_prompt("distortion.v1")
-        asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix) for p in pictures]
-        words = [prompt.phrase("none"), *(prompt.phrase("kind", kind=kind) for kind in KINDS)]
-        probs = normalised(self.backend.continuation_logprobs(asked, words))
-        findings: list[list[Finding]] = [[] for _ in pictures]
-        key_probs: list[list[float]] = [[] for _ in pictures]
-        live: dict[int, Conversation] = {}
-        for i, row in enumerate(probs):
-            kind = main_kind(float(row[0]), row[1:])
-            if kind is None:
-                key_probs[i].append(float(row[0]))
-            else:
-                key_probs[i].append(float(row[1 + KINDS.index(kind)]))
-                live[i] = asked[i].continued(prompt.phrase("kind", kind=kind))
-                findings[i].append(Finding(kind, FAMILY_OF[kind], 1, key_probs[i][-1]))
-        live = self._read_severity(live, findings, key_probs)
-        endings = [prompt.phrase("after_severity") + prompt.phrase(key) for key in ("end", "join")]
-        if live:
-            more = normalised(self.backend.continuation_logprobs(list(live.values()), endings))
-            both = {i: c.continued(endings[1]) for (i, c), p in zip(live.items(), more, strict=True) if p[1] > 0.5}
-            if both:
-                second = normalised(self.backend.continuation_logprobs(list(both.values()), words[1:]))
-                live = {}
-                for (i, conversation), row in zip(both.items(), second, strict=True):
-                    kind = main_kind(0.0, row, frozenset(f.family for f in findings[i]))
-                    if kind is not None:
-                        p = float(row[KINDS.index(kind)])
-                        key_probs[i].append(p)
-                        findings[i].append(Finding(kind, FAMILY_OF[kind], 1, p))
-                        live[i] = conversation.continued(prompt.phrase("kind", kind=kind))
-                self._read_severity(live, findings, key_probs)
-        return [(tuple(f), p) for f, p in zip(findings, key_probs, strict=True)]
-
-    def _read_severity(
-        self, live: dict[int, Conversation], findings: list[list[Finding]], key_probs: list[list[float]]
-    ) -> dict[int, Conversation]:
-        """Read the severity of the kind each conversation just named into its last finding; returns them continued."""
-        if not live:
-            return {}
-        prompt = load_prompt("distortion.v1")
-        before = prompt.phrase("before_severity")
-        asked = {i: c.continued(before) for i, c in live.items()}
-        words = [prompt.phrase("severity", severity=word) for word in SEVERITIES]
-        probs = normalised(self.backend.continuation_logprobs(list(asked.values()), words))
-        out = {}
-        for (i, conversation), row in zip(asked.items(), probs, strict=True):
-            severity = severity_of(row)
-            last = findings[i][-1]
-            findings[i][-1] = Finding(last.kind, last.family, severity, last.probability)
-            key_probs[i].append(float(row[severity - 1]))
-            out[i] = conversation.continued(words[severity - 1])
-        return out
-
-    def _explain(
-        self, pictures: Sequence[Picture], levels: Sequence[str], findings: Sequence[tuple[Finding, ...]]
-    ) -> list[str]:
-        """An explanation for each picture: its level and findings as read, then what the model says about them.
-
-        The generated part is conditioned on both; a sentence of it that names another level, or names or describes a
-        kind that was not found, or describes one stronger or milder than found, is left out. A model trained on
-        templates first chooses, for each finding, among the sentences on what that kind does at that severity; of what
-        it adds, only whole templates stay.
-        """
-        rate, reason = load_prompt("rate.v1"), load_prompt("reason.v1")
-        asked, spoken = [], []
-        for picture, level, found in zip(pictures, levels, findings, strict=True):
-            if found:
-                sentence = reason.phrase("findings", findings=_words(found))
-            else:
-                sentence = reason.phrase("none" if level in LEVELS[:2] else "unclear")
-            asked.append(Conversation.ask([picture], rate.question, rate.answer_prefix))
-            spoken.append(rate.phrase("level", level=level) + rate.phrase("end") + sentence)
-        if self._templated:
-            spoken = self._with_effects(asked, spoken, findings)
-        continued = [c.continued(words) for c, words in zip(asked, spoken, strict=True)]
-        said = self.backend.generate(continued, max_new_tokens=_REASON_TOKENS)
-        return [
-            f"{rate.answer_prefix}{words} {self._checked(text, level, found)}".strip()
-            for words, text, level, found in zip(spoken, said, levels, findings, strict=True)
-        ]
-
-    @property
-    def _templated(self) -> bool:
-        """Whether the model was trained on the sentences of the effects prompt."""
-        return self.card is not None and "effects.v1" in self.card.prompts
-
-    def _with_effects(
-        self, asked: Sequence[Conversation], spoken: Sequence[str], findings: Sequence[tuple[Finding, ...]]
-    ) -> list[str]:
-        """What was spoken, and after it one sentence on each finding: the one the model finds most probable there."""
-        effects = load_prompt("effects.v1")
-        out = list(spoken)
-        for place in range(max(map(len, findings), default=0)):
-            groups: dict[str, list[int]] = {}
-            for i, found in enumerate(findings):
-                if len(found) > place:
-                    groups.setdefault(effect_key(found[place].kind, found[place].severity), []).append(i)
-            for key, members in groups.items():
-                sentences = [f" {sentence}" for sentence in effects.wordings(key)]
-                logprobs = self.backend.continuation_logprobs([asked[i].continued(out[i]) for i in members], sentences)
-                for i, row in zip(members, logprobs, strict=True):
-                    out[i] += sentences[int(row.argmax())]
-        return out
-
-    def _checked(self, text: str, level: str, findings: Sequence[Finding]) -> str:
-        """The sentences of a generated text that agree with the result and, from a model of templates, are whole."""
-        own = effect_sentences((f.kind, f.severity) for f in findings)
-        return consistent_text(
-            text,
-            level,
-            [f.kind for f in findings],
-            foreign=effect_sentences(None) - own,
-            only=_remarks(level) if self._templated else None,
-        )
-
-
-@cache
-def _remarks(level: str) -> frozenset[str]:
-    """Sentences on the look of a picture, and on what its level means to a viewer."""
-    look, reason = load_prompt("appearance.v1"), load_prompt("reason.v1")
-    parts = ("brightness", "contrast", "color")
-    choices = [[w[0] for key, w in look.phrases.items() if key.startswith(f"{part}/")] for part in parts]
-    looks = (look.phrase("sentence", **dict(zip(parts, c, strict=True))) for c in itertools.product(*choices))
-    return frozenset([*looks, *(words.strip() for words in reason.wordings(level))])
-
-
-def _level_word(prompt: Prompt, level: str) -> str:
-    """How a level is said in a prompt: its own phrase, or the one of all levels."""
-    own = f"level/{level}"
-    return prompt.phrase(own) if own in prompt.phrases else prompt.phrase("level", level=level)
-
 
 def _rubrics(given: Sequence[Rubric | str | os.PathLike[str]]) -> list[Rubric]:
     if isinstance(given, str | os.PathLike):
@@ -670,10 +420,6 @@ def _check_several(images: object) -> None:
     """Refuse one picture where several are expected: a path would be taken for a list of its letters."""
     if isinstance(images, str | bytes | os.PathLike):
         raise ImageError("give a list of pictures, even of one")
-
-
-def _words(findings: Sequence[Finding]) -> str:
-    return findings_text([(f.kind, f.severity_word) for f in findings])
 
 
 @lru_cache(maxsize=1)

@@ -79,7 +79,7 @@ def judge_video(
         )
     if together:
         check_together(assistant)
-    assistant._check_language(language)
+    assistant.check_language(language)
     trace: list[TracePoint] = []
     moments = WorstMoments(worst)
     shown = _Spread(together)

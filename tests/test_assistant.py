@@ -17,6 +17,7 @@ from mllm_iqa.backends.base import Conversation
 from mllm_iqa.backends.fake import FakeBackend
 from mllm_iqa.checkpoints import Card, IntervalCard, read_card
 from mllm_iqa.errors import BackendError, CheckpointError
+from mllm_iqa.explaining import explain_findings
 from mllm_iqa.images import load_image
 from mllm_iqa.levels import LEVELS, VALUES
 from mllm_iqa.prompt_files import findings_text, load_prompt
@@ -419,7 +420,8 @@ def test_a_model_of_templates_describes_each_finding_at_its_strength(blank_card:
         Finding("gaussian blur", "blur", severity, 0.9),
         Finding("JPEG compression", "compression", 6 - severity, 0.5),
     )
-    (text,) = known._explain([load_image(pixels(0))], ["poor"], [found])
+    assert known.templated
+    (text,) = explain_findings(known.backend, [load_image(pixels(0))], ["poor"], [found], templated=True)
     strengths = ["mild" if s <= 2 else "strong" for s in (severity, 6 - severity)]
     phrases = load_prompt("effects.v1").phrases
     for kind, strength in zip(("gaussian blur", "JPEG compression"), strengths, strict=True):

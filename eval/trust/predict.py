@@ -12,12 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.backends.base import Conversation
 from mllm_iqa.backends.features import features_of
 from mllm_iqa.errors import DataError
 from mllm_iqa.images import load_image
-from mllm_iqa.levels import LEVELS
 from mllm_iqa.prompt_files import load_prompt
+from mllm_iqa.rating import level_logprobs, mos_by_question
 
 from .pictures import KINDS, doubtful
 
@@ -65,13 +64,11 @@ def predict(assistant: Assistant, jobs: list[Job], out: Path) -> Iterator[int]:
         if row["made_with"] != made_with or (row["set"], row["source"]) != (job.set, job.source):
             raise DataError(f"{out}: made with another model or other pictures; name another folder")
     prompt = load_prompt(PROMPT)
-    words = [prompt.phrase("level", level=level) for level in LEVELS]
     with out.open("a", encoding="utf-8") as file:
         for done, job in enumerate(jobs[len(known) :], start=len(known) + 1):
             picture = load_image(job.picture(), max_pixels=assistant.max_pixels)
-            asked = Conversation.ask([picture], prompt.question, prompt.answer_prefix)
-            logprobs = assistant.backend.continuation_logprobs([asked], words)
-            by_question = assistant.mos_by_question([picture], prompt, logprobs)
+            logprobs = level_logprobs(assistant.backend, prompt, [[picture]], prompt.question)
+            by_question = mos_by_question(assistant.backend, [picture], prompt, logprobs)
             features = features_of(assistant.backend, [picture])
             row = {
                 "set": job.set,
