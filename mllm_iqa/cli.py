@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +16,36 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from .cli_options import (
+    SCORE_FORMATS,
+    SHIPPED_ADVICE,
+    Adapter,
+    AdviceRules,
+    Device,
+    Dtype,
+    Embed,
+    EngineName,
+    Explain,
+    Language,
+    ListFormat,
+    Listing,
+    MapMethod,
+    Model,
+    NoAdvice,
+    Pooling,
+    Quantized,
+    RankStart,
+    ReportFolder,
+    ScoreEngine,
+    ScoreFormat,
+    Stage,
+    TextFormat,
+    Transfer,
+)
 from .engines import Engine
 from .errors import ConfigError, IqaError
 from .extras import missing
+from .rubric_cli import rubric_app
 from .transformers_options import Quantize, TransformersOptions
 
 FEATURES: dict[str, tuple[str, str]] = {
@@ -31,102 +57,6 @@ FEATURES: dict[str, tuple[str, str]] = {
 """Commands that live in other folders: name -> (module:function, help). The function takes the arguments that follow
 the name and returns the exit status."""
 
-
-class ScoreFormat(StrEnum):
-    """How scores are printed: a table for people, or one of the formats for programs."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-    parquet = "parquet"
-
-
-class ScoreEngine(StrEnum):
-    """What runs the model that scores; ray spreads the work over processes and machines."""
-
-    auto = "auto"
-    transformers = "transformers"
-    vllm = "vllm"
-    openai = "openai"
-    ray = "ray"
-
-
-class Stage(StrEnum):
-    """The engine inside every worker of Ray."""
-
-    transformers = "transformers"
-    vllm = "vllm"
-
-
-class TextFormat(StrEnum):
-    """How one result is printed."""
-
-    text = "text"
-    json = "json"
-
-
-class RankStart(StrEnum):
-    """What a ranking knows before its first comparison."""
-
-    none = "none"
-    scores = "scores"
-
-
-class Transfer(StrEnum):
-    """How files are put into another folder."""
-
-    copy = "copy"
-    hardlink = "hardlink"
-    symlink = "symlink"
-
-
-class MapMethod(StrEnum):
-    """How to find where a picture is damaged; see `where.METHODS`."""
-
-    tiles = "tiles"
-    attribution = "attribution"
-
-
-class Pooling(StrEnum):
-    """How scores of frames become one; see `video_pooling.POOLINGS`."""
-
-    mean = "mean"
-    harmonic = "harmonic"
-    worst10 = "worst10"
-
-
-class ListFormat(StrEnum):
-    """How a list is printed."""
-
-    table = "table"
-    json = "json"
-
-
-SHIPPED_ADVICE = "advice.v1"
-_FORMATS = ", ".join(ScoreFormat)
-Model = Annotated[str, typer.Option(help="A name from `mllm-iqa models`, a folder, a hub id, or a server's URL.")]
-EngineName = Annotated[Engine, typer.Option("--engine", help="What runs the model; auto: openai for a URL.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...; split = a part of the model on every GPU.")]
-Dtype = Annotated[str, typer.Option(help="auto (float32 on a CPU, else bfloat16), float32, bfloat16, float16.")]
-Quantized = Annotated[Quantize | None, typer.Option(help="Weights in fewer bits; needs bitsandbytes.")]
-Adapter = Annotated[str | None, typer.Option(help="A LoRA adapter on the model: its folder or hub id.")]
-Language = Annotated[str, typer.Option(help="Language of the explanation; the model must know it.")]
-Explain = Annotated[bool, typer.Option("--explain/--no-explain", help="Find distortions and say why.")]
-ReportFolder = Annotated[
-    Path | None, typer.Option("--output", help="Folder of the report.", show_default="NAME-report, here")
-]
-Embed = Annotated[
-    bool | None,
-    typer.Option(
-        "--one-file/--files",
-        help="All inside the page, or thumbnails beside it.",
-        show_default="by the number of pictures",
-    ),
-]
-AdviceRules = Annotated[Path | None, typer.Option("--advice", help="Rules of your own for the advice: a YAML file.")]
-NoAdvice = Annotated[bool, typer.Option("--no-advice", help="Say what is wrong, and not what to do about it.")]
-Listing = Annotated[ListFormat, typer.Option("--format", help="How to print.")]
 
 app = typer.Typer(
     name="mllm-iqa",
@@ -295,7 +225,7 @@ def _format_of(output: Path | None) -> ScoreFormat:
     if extension in ("", "txt"):
         return ScoreFormat.table
     if extension not in ScoreFormat.__members__:
-        raise ConfigError(f"--output {output}: .{extension} names no format; add --format, one of {_FORMATS}")
+        raise ConfigError(f"--output {output}: .{extension} names no format; add --format, one of {SCORE_FORMATS}")
     return ScoreFormat(extension)
 
 
@@ -613,76 +543,7 @@ def pull(model: Annotated[str, typer.Argument(help="A name from `mllm-iqa models
     print(run(model))
 
 
-rubric_app = typer.Typer(no_args_is_help=True, help="Make, check and list rubrics: your own question and levels.")
 app.add_typer(rubric_app, name="rubric")
-RubricName = Annotated[str, typer.Argument(help="A name from `mllm-iqa rubric list`, or a file.")]
-
-
-@rubric_app.command("new")
-def new_rubric(
-    name: Annotated[str, typer.Argument(help="What to call it: small letters, digits and underscores.")],
-    question: Annotated[str, typer.Option(help="What to ask about the picture.")],
-    levels: Annotated[str, typer.Option(help="2 to 9 words with slashes between: ready/needs work/unusable.")],
-    values: Annotated[str | None, typer.Option(help="What each level counts: 100/50/0; else 1, 2, 3 ...")] = None,
-    prefix: Annotated[str, typer.Option(help="How the answer begins before the level.")] = "",
-    worst_first: Annotated[bool, typer.Option("--worst-first", help="The first level is the worst.")] = False,
-    language: Annotated[str, typer.Option(help="Of the words: en or zh.")] = "en",
-    output: Annotated[Path | None, typer.Option(help="The file.", show_default="NAME.v1.yaml")] = None,
-) -> None:
-    """Write a rubric's file, to be checked, used and passed on."""
-    from .rubric_command import new_rubric as make
-
-    path = make(
-        name,
-        question=question,
-        levels=levels,
-        values=values,
-        prefix=prefix,
-        worst_first=worst_first,
-        language=language,
-        output=output,
-    )
-    print(path)
-
-
-@rubric_app.command("check")
-def check_rubric(
-    rubric: RubricName,
-    model: Model = "nano",
-    engine: EngineName = Engine.auto,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    format: Annotated[TextFormat, typer.Option(help="How to print.")] = TextFormat.text,
-) -> None:
-    """Say whether a model can answer a rubric; exit with 1 when there is doubt."""
-    from .assistant import Assistant
-    from .rubric import load_rubric
-    from .rubric_command import check
-    from .terminal import spinner
-
-    found = load_rubric(rubric)
-    with spinner(f"loading {model}"):
-        assistant = Assistant.load(model, engine=engine, device=device, dtype=dtype)
-    raise typer.Exit(check(found, assistant, as_json=format is TextFormat.json))
-
-
-@rubric_app.command("show")
-def show_rubric(rubric: RubricName) -> None:
-    """Print a rubric's file."""
-    from .rubric import load_rubric
-
-    print(load_rubric(rubric).to_yaml(), end="")
-
-
-@rubric_app.command("list")
-def list_rubrics(
-    folder: Annotated[Path, typer.Argument(help="A folder with rubrics of yours.")] = Path("."),
-    format: Listing = ListFormat.table,
-) -> None:
-    """List the shipped rubrics and those of a folder."""
-    from .rubric_command import list_rubrics as run
-
-    run(folder, as_json=format is ListFormat.json)
 
 
 @app.command()
