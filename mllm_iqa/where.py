@@ -32,7 +32,8 @@ TILE_SIDE = 128
 TILE_STRIDE = 64
 """In pixels of the judged picture; chosen on training photographs, see docs/where.md."""
 THRESHOLDS: dict[str, float] = {"tiles": 0.5, "attribution": 0.3}
-"""`damage` from which on a place counts as damaged, by method; chosen on training photographs."""
+"""`damage` from which on a place counts as damaged, by method. That of tiles was chosen on training photographs, see
+docs/where.md; that of attribution was set by eye, since its scale differs from picture to picture."""
 
 USUAL_AT_MOST = 2.0
 MARGIN = 0.4
