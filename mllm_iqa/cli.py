@@ -364,6 +364,7 @@ def report(
     output: ReportFolder = None,
     explain: Explain = True,
     embed: Embed = None,
+    maps: Annotated[bool, typer.Option("--maps", help="Show where the worst pictures are damaged.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per pass; does not change the scores.")] = 8,
     model: Model = "nano",
     engine: EngineName = Engine.auto,
@@ -378,7 +379,9 @@ def report(
     from .report_command import report as work
 
     transformers = _options_of(quantize, adapter)
-    options = ReportOptions(output, explain, language, batch_size, embed, model, engine, device, dtype, transformers)
+    options = ReportOptions(
+        output, explain, language, batch_size, embed, model, engine, device, dtype, transformers, maps
+    )
     raise typer.Exit(work(folder, options))
 
 

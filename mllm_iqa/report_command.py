@@ -21,7 +21,8 @@ from . import __version__
 from .assistant import Assistant
 from .engines import Engine
 from .errors import ConfigError, ImageError
-from .gallery.page import Heading, write_page
+from .gallery.maps import draw_maps, drop_maps, undrawn
+from .gallery.page import Heading, worst_of, write_page
 from .gallery.scan import Found, scan
 from .gallery.store import PAGE, Change, FolderStore, Row, opened
 from .gallery.watch import Settling
@@ -38,6 +39,7 @@ class ReportOptions:
         output: folder of the report; None = NAME-report in the current folder.
         explain, language, batch_size: see `Assistant.score_many`.
         embed: whether everything is inside the page; None = where pictures are few.
+        maps: show where the worst pictures are damaged.
         model, engine, device, dtype, transformers: see `Assistant.load`, which calls the last one `options`.
     """
 
@@ -51,6 +53,7 @@ class ReportOptions:
     device: str
     dtype: str
     transformers: TransformersOptions = field(default_factory=TransformersOptions)
+    maps: bool = False
 
 
 def report(folder: Path, options: ReportOptions) -> int:
@@ -68,8 +71,10 @@ def report(folder: Path, options: ReportOptions) -> int:
         raise ImageError(f"{folder}: the folder holds no picture")
     with _store(home, options) as store:
         assistant = _loaded(options) if _work(store, found) else None
-        with _progress(len(found) - _known(store, found)) as advance:
+        with _progress("scoring", len(found) - _known(store, found)) as advance:
             change = _updated(store, found, assistant, options, lambda row: advance())
+        if options.maps:
+            _draw_maps(store, folder, assistant, options)
         _write(store, folder, options)
         failed = sum(row["error"] is not None for row in store.rows.values())
     print(f"{home / PAGE}")
@@ -205,19 +210,28 @@ def _write(store: FolderStore, folder: Path, options: ReportOptions) -> None:
     write_page(store.home, store.sorted_rows(), heading, embed=options.embed)
 
 
+def _draw_maps(store: FolderStore, folder: Path, assistant: Assistant | None, options: ReportOptions) -> None:
+    worst = worst_of([row for row in store.sorted_rows() if row["error"] is None])
+    drop_maps(store.home, worst)
+    missing = len(undrawn(store.home, worst))
+    if missing:
+        with _progress("mapping", missing) as advance:
+            draw_maps(store.home, folder, worst, assistant or _loaded(options), advance)
+
+
 def _say(row: Row) -> None:
     what = {key: row[key] for key in ("name", "mos", "level", "error")}
     print(json.dumps(what, ensure_ascii=False), flush=True)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     if total < 2 or not sys.stderr.isatty():
         yield lambda: None
         return
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(sys.stderr), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("scoring", total=total)
+        task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
 
 

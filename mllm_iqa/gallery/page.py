@@ -19,6 +19,7 @@ import numpy as np
 from ..output_file import replaced_at_end
 from ..terminal import printable
 from .columns import DETAILS_PER_FILE, columns_of, details_of, groups_of, in_html
+from .maps import map_path
 from .store import PAGE, Row, thumbnail_path
 
 EMBEDDED_UP_TO = 500
@@ -62,12 +63,16 @@ def write_page(home: Path, rows: Sequence[Row], heading: Heading, *, embed: bool
         path = thumbnail_path(home, row["sha256"]) if row["error"] is None else None
         return None if path is None or not path.is_file() else data_uri(path.read_bytes())
 
+    def drawn(row: Row) -> str | None:
+        path = map_path(home, row["sha256"])
+        return data_uri(path.read_bytes()) if path.is_file() else None
+
     groups = groups_of(rows)
     shutil.rmtree(home / _DETAILS, ignore_errors=True)
     if not inside:
         _write_details(home / _DETAILS, _columns(rows, groups, heading, inside=False), details_of(rows))
     with replaced_at_end(home / PAGE) as file:
-        text = page(rows, heading, thumb=thumb, inside=inside, groups=groups)
+        text = page(rows, heading, thumb=thumb, drawn=drawn, inside=inside, groups=groups)
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
@@ -77,6 +82,7 @@ def page(
     *,
     thumb: Callable[[Row], str | None],
     inside: bool,
+    drawn: Callable[[Row], str | None] = lambda row: None,
     groups: Sequence[Sequence[int]] | None = None,
 ) -> str:
     """The page as HTML. File names are untrusted: everything is escaped, and the page lets no script run but its own.
@@ -86,6 +92,7 @@ def page(
         heading: see `Heading`.
         thumb: data URI of a row's small picture; None = there is none.
         inside: whether thumbnails, texts and columns are inside the page; else the worst pictures' alone.
+        drawn: data URI of the map of a scored row; None = there is none.
         groups: of near-duplicates, see `groups_of`; None = looked for.
     """
     groups = groups_of(rows) if groups is None else groups
@@ -110,7 +117,7 @@ def page(
         scored=len(scored),
         summary=summary_of(scored),
         bars=histogram(scored),
-        worst=[_shown(row, thumb(row), heading) for row in worst_of(scored)],
+        worst=[{**_shown(row, thumb(row), heading), "map": drawn(row)} for row in worst_of(scored)],
         groups=_listed(rows, groups[:GROUPS_SHOWN]),
         group_count=len(groups),
         failures=[(printable(r["name"]), r["error"]) for r in rows if r["error"] is not None][:FAILURES_SHOWN],

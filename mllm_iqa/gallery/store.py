@@ -4,6 +4,7 @@ scores.parquet    a row for each picture: `tables.COLUMNS`, then `MORE`; what it
 scores.csv        the same for spreadsheets
 index.html        the page; with details/ beside it where there are many pictures
 thumbnails/       small pictures by content
+maps/             where the worst pictures are damaged, by content, where that was asked for
 _rows.sqlite      while pictures are judged: rows by content, synced every second; so a kill loses a second
 _lock             held by the process that writes
 """
@@ -15,6 +16,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ from .scan import Found
 
 Row: TypeAlias = dict[str, Any]
 
-TABLE, CSV, PAGE, THUMBNAILS = "scores.parquet", "scores.csv", "index.html", "thumbnails"
+TABLE, CSV, PAGE, THUMBNAILS, MAPS = "scores.parquet", "scores.csv", "index.html", "thumbnails", "maps"
 MORE = {"sha256": "string", "bytes": "int64", "mtime_ns": "int64", "fingerprint": "string"}
 """Columns after those of `tables.COLUMNS`: of the encoded bytes, their number, time of the file's last change, and
 hashes of the picture and its mirror image (hex, joined by a colon; null for one too flat to be compared)."""
@@ -85,6 +87,7 @@ class FolderStore:
         made_with = (table.schema.metadata or {}).get(_SETTINGS)
         if made_with is None or json.loads(made_with) != self._settings:
             self.outdated = table.num_rows
+            shutil.rmtree(self.home / MAPS, ignore_errors=True)
             return
         self.rows = {row["name"]: row for row in table.to_pylist()}
 

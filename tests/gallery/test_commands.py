@@ -55,6 +55,24 @@ def test_a_report_is_made_and_brought_up_to_date(photos: Path, capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines()[-1] == "0 scored, 4 unchanged, 0 moved or copied, 1 gone, 0 of 4 failed"
 
 
+def test_a_report_shows_where_the_worst_pictures_are_damaged(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, maps = Path("photos-report/index.html"), Path("photos-report/maps")
+    main(["report", "photos", "--model", "fake"])
+    assert "<summary>Where</summary>" not in page.read_text()
+    main(["report", "photos", "--model", "fake", "--maps"])  # scored already; the maps alone are drawn
+    assert capsys.readouterr().err.splitlines()[-1].startswith("0 scored, 5 unchanged")
+    assert page.read_text().count("<summary>Where</summary>") == 4
+    drawn = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
+    assert len(drawn) == 4
+    for path in maps.iterdir():
+        with Image.open(path) as image:
+            assert max(image.size) <= 480
+    (photos / "sub" / "other.png").unlink()
+    main(["report", "photos", "--model", "fake", "--maps"])
+    left = {path.name: path.stat().st_mtime_ns for path in maps.iterdir()}
+    assert len(left) == 3 and left.items() <= drawn.items()  # kept, not drawn again; that of the gone picture went
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -79,8 +79,8 @@ def test_the_spoken_word_is_the_likeliest_candidate(records: list[Record]) -> No
         assert len(record.probs) == len(record.candidates) == len(set(record.candidates))
         spoken = [c for c in record.candidates if reply(record)[record.read_at :].startswith(c)]
         assert len(spoken) == 1, "candidates must not begin each other"
-        # A label may be shared between two words (a gap at the bound of "about equal", a MOS of 1.5: what little lies on
-        # a third level then tips the two by as much again).
+        # A label may be shared between two words (a gap at the bound of "about equal", a MOS of 1.5: what little lies
+        # on a third level then tips the two by as much again).
         assert record.probs[record.candidates.index(spoken[0])] >= max(record.probs) - 0.08
 
 
