@@ -153,6 +153,8 @@ def _synthetic_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
             if s in mos and s + 2 in mos:
                 pairs.append(mos[s] > mos[s + 2])
                 pair_groups.append(source)
+    other, other_groups = _pairs_of_different_pictures(damaged)
+    alarms = [any(f["severity"] >= 2 for f in r["result"]["distortions"] or ()) for r in clean]
     per_family = {
         name: round(_mean([h for h, r in zip(family, damaged, strict=True) if r["family"] == name]), 3)
         for name in FAMILIES
@@ -173,12 +175,31 @@ def _synthetic_figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "severity within one": _share(near, severity_groups, total),
         "severity exact": _share(exact, severity_groups, total),
         "pairs two severities apart": _share(pairs, pair_groups, len(pairs)),
+        "pairs of different pictures two severities apart": _share(other, other_groups, len(other)),
         "ladder SRCC, mean over families": round(_mean([_mean(v) for v in ladders.values() if v]), 3),
         "SRCC of mos and severity within a family, mean": round(_mean(list(within.values())), 3),
         "clean called clean": _share([_main(r) is None for r in clean], [r["source"] for r in clean], total_clean),
+        "clean with a finding of severity 2 or more": _share(alarms, [r["source"] for r in clean], total_clean),
         "family top-1 by family": per_family,
         "SRCC of mos and severity by family": within,
     }
+
+
+def _pairs_of_different_pictures(damaged: list[dict[str, Any]]) -> tuple[list[bool], list[str]]:
+    """Whether the milder of two pictures has the higher score: one distortion, two sources, two severities apart.
+
+    Every such pair, and the source of its milder picture.
+    """
+    alike: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in damaged:
+        alike.setdefault((row["distortion"], row["severity"]), []).append(row)
+    hits, groups = [], []
+    for (name, severity), milder in alike.items():
+        for a, b in itertools.product(milder, alike.get((name, severity + 2), ())):
+            if a["source"] != b["source"]:
+                hits.append(a["result"]["mos"] > b["result"]["mos"])
+                groups.append(a["source"])
+    return hits, groups
 
 
 def _photo_figures(photos: list[dict[str, Any]]) -> dict[str, Any]:

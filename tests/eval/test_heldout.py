@@ -137,6 +137,8 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         # Severities 1-3, 2-4 and 3-5 of twelve ladders; blur is the wrong way round.
         ("pairs two severities apart", 33 / 36, 36, 36),
         ("clean called clean", 1 / 2, 2, 3),
+        # A slight finding is no alarm.
+        ("clean with a finding of severity 2 or more", 0, 2, 3),
     ],
 )
 def test_shares_by_hand(values: dict[str, Any], name: str, share: float, n: int, total: int) -> None:
@@ -144,6 +146,22 @@ def test_shares_by_hand(values: dict[str, Any], name: str, share: float, n: int,
     assert figure.value == pytest.approx(share)
     assert (figure.n, figure.total) == (n, total)
     assert np.isnan(figure.low) if n < 5 else figure.low <= figure.value <= figure.high  # too few to resample
+
+
+def test_pairs_of_different_pictures_by_hand(tmp_path: Path) -> None:
+    # a: 4, 3, 2 at severities 1, 3, 5; b: 3.5 and 2.5 at 1 and 3. Pairs: a1-b3 right, b1-a3 right, b3-a5 right; a1-a3
+    # and a3-a5 are of one picture, and c, of another distortion, has no partner.
+    rows = [
+        *(synthetic("noise", "a.jpg", s, result(m, [])) for s, m in ((1, 4.0), (3, 3.0), (5, 2.0))),
+        *(synthetic("noise", "b.jpg", s, result(m, [])) for s, m in ((1, 3.5), (3, 2.5))),
+        synthetic("blur", "c.jpg", 3, result(5.0, [])),
+    ]
+    name = "pairs of different pictures two severities apart"
+    figure = figures(write(tmp_path / "right.jsonl", rows))[name]
+    assert (figure.value, figure.n, figure.total) == (1, 3, 3)
+    rows[4]["result"]["mos"] = 4.0  # b at 3 ties with a at 1, which is no win
+    figure = figures(write(tmp_path / "tie.jsonl", rows))[name]
+    assert (figure.value, figure.n) == (pytest.approx(2 / 3), 3)
 
 
 def test_ladders_by_hand(values: dict[str, Any]) -> None:
