@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mllm_iqa.advice_rules import load_rules
 from mllm_iqa.assistant import Assistant
 from mllm_iqa.calibration import load_calibration
 from mllm_iqa.errors import ConfigError
@@ -58,6 +59,10 @@ def serve(
     calibration: Annotated[
         list[str] | None, typer.Option(help="A calibration's name or file, which requests may name; again for more.")
     ] = None,
+    advice: Annotated[
+        Path | None,
+        typer.Option(help="Rules of your own for the advice: a YAML file.", show_default="the shipped ones"),
+    ] = None,
     stdio: Annotated[bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")] = False,
 ) -> None:
     """Serve models: REST, MCP tools, metrics and the chat page. Stops gracefully on SIGTERM and Ctrl-C."""
@@ -85,6 +90,7 @@ def serve(
         ui=ui,
         calibrations=tuple(load_calibration(name) for name in dict.fromkeys(calibration or [])),
     )
+    rules = None if advice is None else load_rules(advice)
     # Before the models are loaded, which takes long.
     from .app import create_app
     from .server import DrainingServer
@@ -92,6 +98,9 @@ def serve(
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(message)s")
     loading: dict[str, Any] = {"device": device} | ({} if engine == "auto" else {"engine": engine})
     assistants = {name: Assistant.load(name, **loading) for name in dict.fromkeys(model or ["nano"])}
+    if rules is not None:
+        for assistant in assistants.values():
+            assistant.advice = rules
     if stdio:
         from .mcp_tools import serve_stdio
 

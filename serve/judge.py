@@ -115,6 +115,7 @@ class Judge:
                 card=assistant.card,
                 max_pixels=assistant.max_pixels,
                 entry=assistant.entry,
+                advice=assistant.advice,
                 source=assistant.source,
             )
 

@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from mllm_iqa.serve.options import ServeOptions
 
 from mllm_iqa.assistant import Assistant
+from mllm_iqa.cli import main
 from mllm_iqa.images import load_image
 from mllm_iqa.rubric import load_rubric, rubric_of
 
-from .conftest import Running, data_uri, png
+from .conftest import Running, data_uri, png, serving
 
 OWN = {
     "task": "print",
@@ -81,6 +83,17 @@ def test_scores_carry_their_advice(running: Running) -> None:
         assert all(piece["rule"].startswith("advice.v1/") and piece["text"] for piece in row["advice"])
     silent = running.post("/v1/score", json={**body, "explain": False}).json()["results"]
     assert [row["advice"] for row in silent] == [None] * 4
+
+
+def test_the_rules_that_a_model_was_given_are_the_server_s(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Assistant.load("fake")
+    told.advice = None
+    with serving(told, ServeOptions(ui=False)) as server:
+        body = {"images": [data_uri(png(0))], "explain": True}
+        (row,) = server.post("/v1/score", json=body).json()["results"]
+    assert row["advice"] is None and row["distortions"] is not None
+    assert main(["serve", "--advice", "nowhere.yaml"]) == 2
+    assert "nowhere.yaml" in capsys.readouterr().err
 
 
 def test_the_schema_knows_rubrics_and_advice(running: Running) -> None:
