@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ..levels import LEVELS
 from ..near_duplicates import near_groups
 from ..terminal import printable
+from ..types import Doubt
 from .store import Row, read_back
 
 DETAILS_PER_FILE = 500
@@ -55,9 +56,19 @@ def groups_of(rows: Sequence[Row]) -> list[list[int]]:
     return near_groups([read_back(row["fingerprint"]) for row in rows], [row["name"] for row in rows])
 
 
-def details_of(rows: Sequence[Row]) -> list[list[str | None]]:
-    """Explanation and notes on intake of each picture."""
-    return [[row["explanation"], row["notes"] or None] for row in rows]
+def details_of(rows: Sequence[Row]) -> list[list[Any]]:
+    """Explanation, notes on intake, what to do, and why the score is not to be trusted, of each picture."""
+    return [[row["explanation"], row["notes"] or None, advice_of(row), doubts_of(row)] for row in rows]
+
+
+def advice_of(row: Row) -> list[str]:
+    """What to do about what was found, most useful first."""
+    return [piece["text"] for piece in json.loads(row["advice"] or "[]")]
+
+
+def doubts_of(row: Row) -> list[str]:
+    """Why the score is not to be trusted, the most unusual first; none where it is, or where nothing says."""
+    return [str(Doubt(**doubt)) for doubt in json.loads(row["distrust"] or "[]")]
 
 
 def in_html(value: Mapping[str, Any] | Sequence[Any]) -> Markup:

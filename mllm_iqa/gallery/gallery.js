@@ -197,9 +197,14 @@
       if (data.confidence[row] !== null) body.append(element("p", "soft", `confidence of the text ${data.confidence[row].toFixed(2)}`));
       body.append(element("p", "soft", `${data.width[row]} x ${data.height[row]} pixels`));
       if (data.group[row]) body.append(element("p", "soft", `near-duplicates: group ${data.group[row]}`));
-      const text = element("p"), notes = element("p", "soft small");
-      body.append(text, notes);
-      withDetails(row, ([why, note]) => { text.textContent = why || ""; notes.textContent = note || ""; });
+      const texts = element("div");
+      body.append(texts);
+      withDetails(row, ([why, note, advice, doubts]) => {
+        if (doubts.length) texts.append(element("p", "doubt", `Distrust this score: ${doubts.join("; ")}`));
+        if (why) texts.append(element("p", "", why));
+        for (const text of advice) { const p = element("p", "", text); p.prepend(element("b", "", "Do: ")); texts.append(p); }
+        if (note) texts.append(element("p", "soft small", note));
+      });
     }
     if (link !== null) { const a = element("a", "", "open the picture itself"); a.href = link; body.append(a); }
     $("one").showModal();

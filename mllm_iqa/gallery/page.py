@@ -18,7 +18,7 @@ import numpy as np
 
 from ..output_file import replaced_at_end
 from ..terminal import printable
-from .columns import DETAILS_PER_FILE, columns_of, details_of, groups_of, in_html
+from .columns import DETAILS_PER_FILE, advice_of, columns_of, details_of, doubts_of, groups_of, in_html
 from .maps import map_path
 from .store import PAGE, Row, thumbnail_path
 
@@ -173,7 +173,8 @@ def _listed(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> list[list[d
 
 def _shown(row: Row, image: str | None, heading: Heading) -> Mapping[str, Any]:
     link = None if heading.link is None else heading.link + quote(row["name"], errors="replace")
-    return {**row, "name": printable(row["name"]), "image": image, "link": link}
+    said = {"advice": advice_of(row), "doubts": doubts_of(row)}
+    return {**row, **said, "name": printable(row["name"]), "image": image, "link": link}
 
 
 def _columns(rows: Sequence[Row], groups: Sequence[Sequence[int]], heading: Heading, *, inside: bool) -> dict[str, Any]:

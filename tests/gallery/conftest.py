@@ -52,6 +52,10 @@ def make_row(name: str, number: int, *, error: str | None = None) -> dict[str, A
             "width": 640,
             "height": 480,
             "notes": "",
+            "advice": json.dumps([{"text": f"Mend picture {number} <b>well</b>.", "kinds": [], "rule": "advice.v1/x"}]),
+            "distrust": json.dumps(
+                [{"signal": "flatness", "value": 12.5, "threshold": 3.0, "text": "it is flat"}] if number % 2 else []
+            ),
             "model": "some model 1",
             "prompt": "rate.v1",
         }

@@ -65,7 +65,10 @@ def test_it_lists_filters_and_orders(home: Path, opened_page: Opens) -> None:
     page.click("#controls button[type=reset]")
     page.fill("#search", "P07")
     page.locator("#list .card").click()
-    assert "picture 7 is what it is" in page.locator("dialog").inner_text()
+    assert page.locator(".worst").inner_text().count("Do: Mend picture") == 20
+    words = page.locator("dialog").inner_text()
+    assert "picture 7 is what it is" in words and "Do: Mend picture 7 <b>well</b>." in words
+    assert "Distrust this score: it is flat (12.5, usual below 3)" in words
     assert page.locator("dialog a").get_attribute("href") == "../photos/p07.jpg"
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
