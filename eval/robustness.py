@@ -12,11 +12,11 @@ import numpy as np
 
 from mllm_iqa.agreement import Figure, bootstrap
 from mllm_iqa.assistant import Assistant
-from mllm_iqa.backends.base import Conversation
 from mllm_iqa.errors import BackendError, DataError, IqaError
 from mllm_iqa.images import ImageSource, load_image
-from mllm_iqa.levels import LEVELS, level_probs, mos_of
+from mllm_iqa.levels import level_probs, mos_of
 from mllm_iqa.prompt_files import load_prompt
+from mllm_iqa.rating import level_logprobs
 
 from .adversarial import BUDGETS_255THS, attacked, noisy
 from .perturbations import CHANGES, CONTROL_TEXT, INJECTIONS, LADDERS, injected, ladder
@@ -136,12 +136,10 @@ def stability(assistant: Assistant, pictures: Sequence[np.ndarray], before: Sequ
 def paraphrases(assistant: Assistant, pictures: Sequence[np.ndarray]) -> Iterator[Shift]:
     """Shifts when the rating is asked for in other words (the questions of `rate.v2`) than the canonical ones."""
     prompt = load_prompt("rate.v2")
-    words = [prompt.phrase("level", level=level) for level in LEVELS]
     loaded = [load_image(pixels, max_pixels=assistant.max_pixels) for pixels in pictures]
     by_question = []
     for question in prompt.questions:
-        asked = [Conversation.ask([p], question, prompt.answer_prefix) for p in loaded]
-        probs = [level_probs(assistant.backend.continuation_logprobs([one], words)[0]) for one in asked]
+        probs = [level_probs(level_logprobs(assistant.backend, prompt, [[p]], question)[0]) for p in loaded]
         by_question.append([float(mos_of(p)) for p in probs])
     for question, mos in zip(prompt.questions[1:], by_question[1:], strict=True):
         yield shift("other words", question, by_question[0], mos)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from .backends.base import Backend, Conversation
 from .images import Picture
 from .levels import SEVERITIES
@@ -43,11 +45,10 @@ def find_distortions(backend: Backend, pictures: Sequence[Picture]) -> list[tupl
     a second kind, and for the severity of that. What was read is what the next question continues from.
     """
     prompt = load_prompt(_PROMPT)
-    asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix) for p in pictures]
-    words = [prompt.phrase("none"), *(prompt.phrase("kind", kind=kind) for kind in KINDS)]
+    asked, probs = read_kinds(backend, pictures)
     found = [_Found() for _ in pictures]
     live: dict[int, Conversation] = {}
-    for i, row in enumerate(normalised(backend.continuation_logprobs(asked, words))):
+    for i, row in enumerate(probs):
         kind = main_kind(float(row[0]), row[1:])
         if kind is None:
             found[i].probabilities.append(float(row[0]))
@@ -55,13 +56,51 @@ def find_distortions(backend: Backend, pictures: Sequence[Picture]) -> list[tupl
             found[i].add(kind, float(row[1 + KINDS.index(kind)]))
             live[i] = asked[i].continued(prompt.phrase("kind", kind=kind))
     live = _with_severity(backend, live, found)
-    live = _with_second_kind(backend, live, found, prompt, words[1:])
+    live = _with_second_kind(backend, live, found, prompt)
     _with_severity(backend, live, found)
     return [(tuple(f.findings), f.probabilities) for f in found]
 
 
+def read_kinds(backend: Backend, pictures: Sequence[Picture]) -> tuple[list[Conversation], np.ndarray]:
+    """Ask which distortion each of N pictures shows.
+
+    Returns:
+        The N conversations, before the answer, and the probabilities of "no visible distortion" and of each of `KINDS`
+        as its first words, shape (N, 1 + len(KINDS)); rows sum to 1.
+    """
+    prompt = load_prompt(_PROMPT)
+    asked = [Conversation.ask([p], prompt.question, prompt.answer_prefix) for p in pictures]
+    words = [prompt.phrase("none"), *_kind_words(prompt)]
+    return asked, normalised(backend.continuation_logprobs(asked, words))
+
+
+def read_severities(
+    backend: Backend, named: dict[int, Conversation]
+) -> tuple[dict[int, Conversation], dict[int, np.ndarray]]:
+    """Ask how severe the kind is that each conversation just named.
+
+    Returns:
+        By the same numbers: the conversations continued up to the severity, and the probabilities of its five words,
+        slight first.
+    """
+    if not named:
+        return {}, {}
+    prompt = load_prompt(_PROMPT)
+    asked = {i: c.continued(prompt.phrase("before_severity")) for i, c in named.items()}
+    probs = normalised(backend.continuation_logprobs(list(asked.values()), _severity_words(prompt)))
+    return asked, dict(zip(asked, probs, strict=True))
+
+
+def _kind_words(prompt: Prompt) -> list[str]:
+    return [prompt.phrase("kind", kind=kind) for kind in KINDS]
+
+
+def _severity_words(prompt: Prompt) -> list[str]:
+    return [prompt.phrase("severity", severity=word) for word in SEVERITIES]
+
+
 def _with_second_kind(
-    backend: Backend, live: dict[int, Conversation], found: list[_Found], prompt: Prompt, kinds: list[str]
+    backend: Backend, live: dict[int, Conversation], found: list[_Found], prompt: Prompt
 ) -> dict[int, Conversation]:
     """Read whether each answer goes on, and with which kind; returns the conversations that name a second one."""
     if not live:
@@ -72,7 +111,7 @@ def _with_second_kind(
     if not both:
         return {}
     out = {}
-    second = normalised(backend.continuation_logprobs(list(both.values()), kinds))
+    second = normalised(backend.continuation_logprobs(list(both.values()), _kind_words(prompt)))
     for (i, conversation), row in zip(both.items(), second, strict=True):
         kind = main_kind(0.0, row, found[i].families)
         if kind is not None:
@@ -83,15 +122,11 @@ def _with_second_kind(
 
 def _with_severity(backend: Backend, live: dict[int, Conversation], found: list[_Found]) -> dict[int, Conversation]:
     """Read the severity of the kind each conversation just named into its last finding; returns them continued."""
-    if not live:
-        return {}
-    prompt = load_prompt(_PROMPT)
-    asked = {i: c.continued(prompt.phrase("before_severity")) for i, c in live.items()}
-    words = [prompt.phrase("severity", severity=word) for word in SEVERITIES]
-    probs = normalised(backend.continuation_logprobs(list(asked.values()), words))
+    asked, probs = read_severities(backend, live)
+    words = _severity_words(load_prompt(_PROMPT))
     out = {}
-    for (i, conversation), row in zip(asked.items(), probs, strict=True):
+    for i, row in probs.items():
         severity = severity_of(row)
         found[i].rate_last(severity, float(row[severity - 1]))
-        out[i] = conversation.continued(words[severity - 1])
+        out[i] = asked[i].continued(words[severity - 1])
     return out

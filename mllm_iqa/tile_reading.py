@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backends.base import Conversation
+from .finding import read_kinds, read_severities
 from .images import Picture
-from .levels import SEVERITIES
 from .prompt_files import load_prompt
-from .scoring import main_kind, normalised, severity_of
-from .taxonomy import KINDS
+from .scoring import main_kind, severity_of
 from .types import Failure
 
 if TYPE_CHECKING:
@@ -77,17 +75,10 @@ def _language(assistant: Assistant) -> str:
 def _found(assistant: Assistant, tiles: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (N, 1 + K) of no distortion and each kind, and the severities (N,) of what is there."""
     prompt = load_prompt("distortion.v1")
-    words = [prompt.phrase("none"), *(prompt.phrase("kind", kind=kind) for kind in KINDS)]
-    asked = [Conversation.ask([tile], prompt.question, prompt.answer_prefix) for tile in tiles]
-    probs = normalised(assistant.backend.continuation_logprobs(asked, words))
+    asked, probs = read_kinds(assistant.backend, tiles)
+    kinds = [main_kind(float(row[0]), row[1:]) for row in probs]
+    named = {i: asked[i].continued(prompt.phrase("kind", kind=kind)) for i, kind in enumerate(kinds) if kind}
     severities = np.zeros(len(tiles), dtype=int)
-    named = {i: kind for i, row in enumerate(probs) if (kind := main_kind(float(row[0]), row[1:])) is not None}
-    if named:
-        spoken = [
-            asked[i].continued(prompt.phrase("kind", kind=kind) + prompt.phrase("before_severity"))
-            for i, kind in named.items()
-        ]
-        steps = [prompt.phrase("severity", severity=word) for word in SEVERITIES]
-        for i, row in zip(named, normalised(assistant.backend.continuation_logprobs(spoken, steps)), strict=True):
-            severities[i] = severity_of(row)
+    for i, row in read_severities(assistant.backend, named)[1].items():
+        severities[i] = severity_of(row)
     return probs, severities

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .assistant import _shared
-from .backends.base import Conversation
 from .errors import BackendError, ConfigError, VideoError
 from .images import MAX_SOURCE_PIXELS, Picture
-from .levels import LEVELS, level_probs, mos_of
+from .levels import level_probs, mos_of
 from .prompt_files import load_prompt
+from .rating import level_logprobs
 from .types import Failure, Score
 from .video_frames import Frame, FrameReader, Sampling, Video, VideoSource
 from .video_pooling import POOLINGS, pooled, time_weights
@@ -232,9 +232,7 @@ class _Spread:
 def _together(assistant: Assistant, pictures: Sequence[Picture]) -> float:
     """The score of several frames shown in one question."""
     prompt = load_prompt("rate_video.v1")
-    asked = Conversation.ask(pictures, prompt.question, prompt.answer_prefix)
-    words = [prompt.phrase("level", level=level) for level in LEVELS]
-    return float(mos_of(level_probs(assistant.backend.continuation_logprobs([asked], words)[0])))
+    return float(mos_of(level_probs(level_logprobs(assistant.backend, prompt, [pictures], prompt.question)[0])))
 
 
 def score_video(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from PIL import Image
 
 from ..assistant import Assistant
 from ..errors import ImageError
@@ -14,7 +11,7 @@ from ..heat_map import draw
 from ..images import load_image
 from ..output_file import replaced_at_end
 from ..where import map_of
-from .store import MAPS, Row
+from .store import MAPS, Row, small_webp
 
 MAP_SIDE = 480
 
@@ -61,9 +58,5 @@ def draw_maps(
             continue
         (home / MAPS).mkdir(exist_ok=True)
         with replaced_at_end(map_path(home, row["sha256"])) as file:
-            image = draw(found, picture.pixels)
-            image.thumbnail((MAP_SIDE, MAP_SIDE), Image.Resampling.LANCZOS)
-            buffer = io.BytesIO()
-            image.save(buffer, "WEBP", quality=80)
-            file.write(buffer.getvalue())
+            file.write(small_webp(draw(found, picture.pixels), MAP_SIDE, quality=80))
         advance()

@@ -60,12 +60,10 @@ def write_page(home: Path, rows: Sequence[Row], heading: Heading, *, embed: bool
     inside = len(rows) <= EMBEDDED_UP_TO if embed is None else embed
 
     def thumb(row: Row) -> str | None:
-        path = thumbnail_path(home, row["sha256"]) if row["error"] is None else None
-        return None if path is None or not path.is_file() else data_uri(path.read_bytes())
+        return None if row["error"] is not None else _uri_of(thumbnail_path(home, row["sha256"]))
 
     def drawn(row: Row) -> str | None:
-        path = map_path(home, row["sha256"])
-        return data_uri(path.read_bytes()) if path.is_file() else None
+        return _uri_of(map_path(home, row["sha256"]))
 
     groups = groups_of(rows)
     shutil.rmtree(home / _DETAILS, ignore_errors=True)
@@ -160,6 +158,10 @@ def histogram(scored: Sequence[Row]) -> list[dict[str, float]]:
 def data_uri(webp: bytes) -> str:
     """A small picture as an address that needs no file."""
     return "data:image/webp;base64," + base64.b64encode(webp).decode()
+
+
+def _uri_of(path: Path) -> str | None:
+    return data_uri(path.read_bytes()) if path.is_file() else None
 
 
 def _listed(rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:

@@ -251,10 +251,14 @@ def save_thumbnail(home: Path, digest: str, picture: Picture) -> None:
 
 def thumbnail(picture: Picture) -> bytes:
     """The picture as WebP with at most `THUMBNAIL_SIDE` pixels a side."""
-    image = Image.fromarray(picture.pixels)
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    return small_webp(Image.fromarray(picture.pixels), THUMBNAIL_SIDE, quality=74)
+
+
+def small_webp(image: Image.Image, side: int, *, quality: int) -> bytes:
+    """An image as WebP, reduced in place to at most `side` pixels a side."""
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=74)
+    image.save(buffer, "WEBP", quality=quality)
     return buffer.getvalue()
 
 
