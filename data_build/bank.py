@@ -55,6 +55,7 @@ class BankPlan:
         sizes: (size, number of shards) pairs.
         groups_per_shard: groups of `GROUP` crops in one shard.
         whole_groups_per_shard: the same for whole pictures, which are larger.
+        share_varied: how many of the distortions are made by a variation of the published code; see `variations`.
         seed: of the whole bank.
     """
 
@@ -72,6 +73,7 @@ class BankPlan:
     )
     groups_per_shard: int = 500
     whole_groups_per_shard: int = 80
+    share_varied: float = 0.5
     seed: int = 0
 
 
@@ -94,7 +96,7 @@ def _row(crop: Labelled, group: int, is_reference: bool) -> dict[str, object]:
 
 
 def shard_rows(
-    sources: list[np.ndarray], size: Size, groups: int, seed: int, number: int
+    sources: list[np.ndarray], size: Size, groups: int, seed: int, number: int, share_varied: float = 0.0
 ) -> Iterator[dict[str, object]]:
     """The rows of shard `number` of crops or whole pictures of a size.
 
@@ -119,7 +121,8 @@ def shard_rows(
         for place in range(GROUP):
             is_reference = place == GROUP - 1
             drawn = () if is_reference else draw_distortions(rng)
-            yield _row(distort(region, distortions=drawn, rng=rng), number * groups + index, is_reference)
+            picture = distort(region, distortions=drawn, rng=rng, share_varied=share_varied)
+            yield _row(picture, number * groups + index, is_reference)
 
 
 _sources: dict[Split, list[np.ndarray]] = {}
@@ -137,7 +140,7 @@ def _write_shard(out: Path, split: Split, size: Size, number: int, plan: BankPla
         # Validation regions come from other photographs and from another seed.
         seed = plan.seed + SPLITS.index(split) * 1_000_003
         groups = plan.groups_per_shard if isinstance(size, int) else plan.whole_groups_per_shard
-        rows = list(shard_rows(_sources[split], size, groups, seed, number))
+        rows = list(shard_rows(_sources[split], size, groups, seed, number, plan.share_varied))
         partial = path.with_suffix(f".{os.getpid()}.partial")
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial, compression="none")
         partial.rename(path)

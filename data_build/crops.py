@@ -16,6 +16,7 @@ from mllm_iqa.taxonomy import FAMILIES
 from .distortions import DISTORTIONS, DQ495K, apply
 from .distortions.compatibility import families_compatible, in_order
 from .severity import CLEAN_MOS, pseudo_mos
+from .variations import vary
 
 SHARE_CLEAN = 0.18
 SHARE_COMPOSITE = 0.16
@@ -99,8 +100,23 @@ def draw_region(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     return _region(image, side, side, rng)
 
 
+def _distorted(
+    image: np.ndarray, distortions: tuple[tuple[str, float], ...], rng: np.random.Generator, share_varied: float
+) -> np.ndarray:
+    """Each distortion in turn, by its published implementation or (with that probability) by a variation of it."""
+    for name, severity in distortions:
+        varied = share_varied > 0 and rng.random() < share_varied
+        image = (vary if varied else apply)(name, image, severity, rng)
+    return image
+
+
 def distort_region(
-    region: np.ndarray, size: int, distortions: tuple[tuple[str, float], ...], rng: np.random.Generator
+    region: np.ndarray,
+    size: int,
+    distortions: tuple[tuple[str, float], ...],
+    rng: np.random.Generator,
+    *,
+    share_varied: float = 0.0,
 ) -> Labelled:
     """Distort a region and cut the middle out of it, so that no border effect of a filter is seen.
 
@@ -109,12 +125,11 @@ def distort_region(
         size: side of the result in pixels.
         distortions: (name, severity) in the order to apply.
         rng: for the distortions and the choice of the cut (mostly aligned to 8 px, as codecs' blocks are).
+        share_varied: how many of the distortions are made by code drawn for this picture; see `variations`.
     """
     if min(region.shape[:2]) < size:
         raise ValueError(f"the region must be at least {size} px on each side, got {region.shape[1]}x{region.shape[0]}")
-    out = region
-    for name, severity in distortions:
-        out = apply(name, out, severity, rng)
+    out = _distorted(region, distortions, rng, share_varied)
     room = min(region.shape[:2]) - size
     offset = room // 2
     if rng.random() < 0.7:
@@ -137,9 +152,13 @@ def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generato
     return _region(image, height, width, rng)
 
 
-def distort_whole(region: np.ndarray, distortions: tuple[tuple[str, float], ...], rng: np.random.Generator) -> Labelled:
+def distort_whole(
+    region: np.ndarray,
+    distortions: tuple[tuple[str, float], ...],
+    rng: np.random.Generator,
+    *,
+    share_varied: float = 0.0,
+) -> Labelled:
     """Distort a whole picture, border effects of filters included, and pad it as a model's intake does."""
-    out = region
-    for name, severity in distortions:
-        out = apply(name, out, severity, rng)
+    out = _distorted(region, distortions, rng, share_varied)
     return Labelled(pad_to_multiple(out, 32), distortions, pseudo_mos(distortions, CLEAN_MOS))

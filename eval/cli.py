@@ -18,6 +18,7 @@ from . import commands
 from .baselines.cli import app as baselines
 from .calibration import calibration
 from .heldout import compare_figures, figures, predict, printable, record
+from .report.explanations import write_explanations
 from .robustness_command import robustness
 from .speed import measure
 from .trust.command import trust
@@ -71,6 +72,19 @@ def heldout(
         record(Path(resolve(model)), predictions, values, date.today().isoformat())
     for name, value in values.items():
         print(f"{name}: {value}")
+
+
+@app.command()
+def explanations(
+    predictions: Annotated[Path, typer.Argument(help="predictions.jsonl of `mllm-iqa eval heldout`.")],
+    synthetic: Annotated[Path, typer.Argument(help="The test set it was made from.")],
+    out: Annotated[Path, typer.Argument(help="Folder for explanations.html, .json and .md.")],
+    count: Annotated[int, typer.Option(min=1, help="Pictures, a third of them photographs.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice.")] = 0,
+) -> None:
+    """Show held-out pictures beside what was said of them, to be read."""
+    for path in write_explanations(predictions, synthetic, out, count=count, seed=seed):
+        print(path)
 
 
 @app.command()

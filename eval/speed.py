@@ -39,7 +39,7 @@ def _seconds(call: Callable[[int], object]) -> float:
     return float(np.median(times))
 
 
-def _picture(seed: int, width: int = 512, height: int = 384) -> np.ndarray:
+def picture(seed: int, width: int = 512, height: int = 384) -> np.ndarray:
     """A different smooth, noisy picture for every seed, so that no cache can answer."""
     rng = np.random.default_rng(seed + 1000)
     small = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
@@ -67,7 +67,7 @@ def _batch_rate(assistant: Assistant, *, explain: bool) -> float:
     rates = []
     for round_ in range(4):
         first = 1000 * (1 + 10 * explain + round_)
-        pictures = [_picture(first + n) for n in range(32)]
+        pictures = [picture(first + n) for n in range(32)]
         start = time.perf_counter()
         list(assistant.score_many(pictures, explain=explain, batch_size=32))
         rates.append(32 / (time.perf_counter() - start))
@@ -89,8 +89,8 @@ def measure(model: str, *, device: str, files: int) -> dict[str, float]:
     start = time.perf_counter()
     assistant = Assistant.load(model, device=device)
     out["load, s"] = time.perf_counter() - start
-    out["score 512x384, s"] = _seconds(lambda n: assistant.score(_picture(n), explain=False))
-    out["score and explain 512x384, s"] = _seconds(lambda n: assistant.score(_picture(n + 100)))
+    out["score 512x384, s"] = _seconds(lambda n: assistant.score(picture(n), explain=False))
+    out["score and explain 512x384, s"] = _seconds(lambda n: assistant.score(picture(n + 100)))
     for explain, single in ((False, "score 512x384, s"), (True, "score and explain 512x384, s")):
         what = "batch of 32 explained" if explain else "batch of 32"
         out[f"{what}, pictures/s"] = _batch_rate(assistant, explain=explain)
@@ -98,13 +98,13 @@ def measure(model: str, *, device: str, files: int) -> dict[str, float]:
     out["peak memory so far, MiB"] = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         for n in range(-1, _ROUNDS):  # another file every time: the same one would be answered by the caches
-            Image.fromarray(_picture(n, 4000, 3008)).save(Path(folder) / f"12mp{n}.jpg", quality=92)
+            Image.fromarray(picture(n, 4000, 3008)).save(Path(folder) / f"12mp{n}.jpg", quality=92)
         out["12-megapixel file, s"] = _seconds(lambda n: assistant.score(Path(folder) / f"12mp{n}.jpg", explain=False))
         out["peak memory after it, MiB"] = peak_mib()
         paths = []
         for n in range(files):
             paths.append(Path(folder) / f"{n}.jpg")
-            Image.fromarray(_picture(n, 160, 128)).save(paths[-1])
+            Image.fromarray(picture(n, 160, 128)).save(paths[-1])
         resident = []
         for n, _ in enumerate(assistant.score_many(paths, explain=False)):
             if n in (files // 4, files - 1):

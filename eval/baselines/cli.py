@@ -24,6 +24,7 @@ from .figures import markdown, results
 from .items import Item, photo_items, sample, synthetic_items, table_items
 from .running import Judge, metric_judge, model_judge
 from .running import run as measure
+from .timing import time_judges
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Other metrics, beside ours.")
 
@@ -179,3 +180,16 @@ def _report(predictions: Path, *, allow_failures: bool) -> None:
     unfinished = any(r.measured < r.total for r in found)
     if (failed or unfinished) and not allow_failures:
         raise typer.Exit(1)
+
+
+@app.command("speed")
+def speed(
+    model: Annotated[str, typer.Option(help="Ours: a name from `mllm-iqa models`, a folder, or a hub id.")] = "nano",
+    pictures: Annotated[int, typer.Option(min=3, help="Pictures of 512x384.")] = 12,
+) -> None:
+    """Time one picture: ours, NIQE, BRISQUE, and models with random weights, which need no download, in one run."""
+    rows = [
+        [row.title, f"{row.median:.3f}", f"{row.low:.3f} to {row.high:.3f}", f"{row.times_ours:.1f}"]
+        for row in time_judges(model, pictures=pictures)
+    ]
+    show_table(["model", "s a picture", "quartiles", "times ours"], rows, on=console())

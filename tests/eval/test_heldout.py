@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mllm_iqa.eval.heldout import (
     record,
     synthetic_items,
 )
+from mllm_iqa.eval.report.explanations import write_explanations
 
 from mllm_iqa import Assistant
 from mllm_iqa.agreement import Figure
@@ -507,3 +509,57 @@ def test_a_missing_test_set_is_one_line(tmp_path: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert out == ""
     assert err == f"mllm-iqa: error: {absent}: not found; `mllm-iqa data heldout` writes it\n"
+
+
+# The page to read
+
+
+def test_the_page_shows_every_picture_beside_its_number_and_text(
+    data: dict[str, Path], whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in whole.splitlines()]
+    rows[-1]["result"]["explanation"] += ' <b onload="x">bold</b> | and a bar'
+    rows[-2]["result"] = FAILED
+    predictions, out = write(tmp_path / "predictions.jsonl", rows), tmp_path / "page"
+    command = ["eval", "explanations", str(predictions), str(data["synthetic"]), str(out), "--count", "60"]
+    assert main(command) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == [
+        "explanations.html",
+        "explanations.json",
+        "explanations.md",
+    ]
+    cases = json.loads((out / "explanations.json").read_text("utf8"))["cases"]
+    assert len(cases) == ROWS - 1, "all that were scored; a set smaller than asked for is shown whole"
+    assert {case["name"] for case in cases if case["truth"].startswith("photograph")} == {"0.png", "3.png"}
+    page = (out / "explanations.html").read_text("utf8")
+    assert page.count("data:image/jpeg;base64,") == len(cases)
+    assert "&lt;b onload=" in page and "<b onload" not in page
+    table = [line for line in (out / "explanations.md").read_text("utf8").splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(cases)
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in table)
+    for case in cases:
+        assert case["explanation"] and case["low"] <= case["mos"] <= case["high"]
+    first = (out / "explanations.json").read_bytes()
+    assert main([*command[:-1], "6"]) == 0
+    few = json.loads((out / "explanations.json").read_text("utf8"))["cases"]
+    assert sum(case["truth"].startswith("photograph") for case in few) == 2 and len(few) == 6
+    assert (out / "explanations.json").read_bytes() != first
+
+
+def test_a_text_that_contradicts_its_number_is_marked(data: dict[str, Path], whole: bytes, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in whole.splitlines()]
+    good = json.loads(json.dumps(rows))
+    for row in rows:
+        row["result"]["explanation"] = "Nothing is said of it."
+    for name, given, count in (("good", good, ROWS), ("bad", rows, 0)):
+        write_explanations(write(tmp_path / f"{name}.jsonl", given), data["synthetic"], tmp_path / name)
+        assert json.loads((tmp_path / name / "explanations.json").read_text("utf8"))["consistent"] == count
+    assert "contradicts" not in (tmp_path / "good" / "explanations.html").read_text("utf8")
+    assert (tmp_path / "bad" / "explanations.html").read_text("utf8").count("contradicts") == ROWS
+
+
+def test_a_page_of_another_test_set_is_refused(data: dict[str, Path], whole: bytes, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in whole.splitlines()]
+    predictions = write(tmp_path / "predictions.jsonl", [rows[-1], *rows[1:]])
+    with pytest.raises(DataError, match="not the test set"):
+        write_explanations(predictions, data["synthetic"], tmp_path / "out")

@@ -47,20 +47,19 @@ CROPS_FIRST: Mix = (
 """Stage 2: mostly small crops, of which many fit into a second."""
 
 WHOLE_PICTURES: Mix = (
-    ("synthetic", "96px", 16, 0.12),
-    ("synthetic", "128px", 10, 0.08),
-    ("synthetic", "256px", 4, 0.14),
-    ("synthetic", "288x416px", 2, 0.06),
-    ("synthetic", "352x512px", 2, 0.11),
-    ("synthetic", "512x352px", 2, 0.06),
-    ("synthetic", "384x384px", 2, 0.07),
-    ("synthetic", "384x512px", 1, 0.07),
+    ("synthetic", "96px", 16, 0.07),
+    ("synthetic", "128px", 10, 0.05),
+    ("synthetic", "256px", 4, 0.12),
+    ("synthetic", "288x416px", 2, 0.05),
+    ("synthetic", "352x512px", 2, 0.09),
+    ("synthetic", "512x352px", 2, 0.05),
+    ("synthetic", "384x384px", 2, 0.08),
+    ("synthetic", "384x512px", 1, 0.08),
     ("synthetic", "512x384px", 1, 0.05),
-    ("synthetic", "512x512px", 1, 0.05),
-    ("whole photos", "256px", 2, 0.05),
-    ("native crops", "256px", 2, 0.04),
-    ("whole photos", "384px", 1, 0.05),
-    ("whole photos", "512px", 1, 0.05),
+    ("synthetic", "512x512px", 1, 0.06),
+    ("whole photos", "256px", 2, 0.03),
+    ("whole photos", "384px", 1, 0.09),
+    ("whole photos", "512px", 1, 0.18),
 )
 """Stage 3: pictures of the sizes people send; without it a large picture has come to mean a clean one."""
 
