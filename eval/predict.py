@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import PIL.Image
 
 from mllm_iqa import __version__
 from mllm_iqa.errors import ImageError
@@ -19,6 +15,7 @@ from mllm_iqa.images import Picture, load_image
 from .items import Item, digest
 from .predictions import row_line, rows_to_keep
 from .task import Loaded, Models, Task
+from .thumbnails import small_jpeg
 
 _THUMBNAIL_SIDE = 112
 _THUMBNAIL_QUALITY = 72
@@ -120,9 +117,6 @@ def _described(picture: Picture, thumbnail: bool) -> dict[str, Any]:
         "pixels_sha256": hashlib.sha256(picture.pixels.tobytes()).hexdigest(),
     }
     if thumbnail:
-        small = PIL.Image.fromarray(picture.pixels)
-        small.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE), PIL.Image.Resampling.LANCZOS)
-        coded = io.BytesIO()
-        small.save(coded, "JPEG", quality=_THUMBNAIL_QUALITY)
-        described["thumbnail"] = base64.b64encode(coded.getvalue()).decode("ascii")
+        side = _THUMBNAIL_SIDE
+        described["thumbnail"] = small_jpeg(picture.pixels, side, side, quality=_THUMBNAIL_QUALITY)
     return described

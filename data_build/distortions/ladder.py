@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 Image = np.ndarray
@@ -21,3 +23,17 @@ def to_unit(image: Image) -> np.ndarray:
 def to_uint8(unit: np.ndarray) -> Image:
     """Float [0, 1] (clipped) -> uint8, rounding to nearest; same shape."""
     return np.asarray(np.rint(np.clip(unit, 0.0, 1.0) * 255.0), dtype=np.uint8)
+
+
+def amount_for(
+    target: float, change_at: Callable[[float], float], mildest: float, strongest: float, *, halvings: int
+) -> float:
+    """The amount whose change is `target`, by halving on a logarithmic scale; an end where it lies beyond."""
+    low, high = np.log(mildest), np.log(strongest)
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        if change_at(float(np.exp(middle))) < target:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))

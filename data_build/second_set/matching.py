@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..distortions import DISTORTIONS, DQ495K, apply
-from ..distortions.ladder import Image
+from ..distortions.ladder import Image, amount_for
 from . import MAKERS, Make
 from .noise import to_oklab
 
@@ -52,25 +52,15 @@ def matched_amounts(photographs: Sequence[Image]) -> dict[str, Any]:
             float(np.mean([measure(p, apply(name, p, s, _rng())) for name in names for p in photographs]))
             for s in range(1, 6)
         ]
-        amounts = [_amount(make, photographs, target, mildest, strongest, measure) for target in aimed]
+
+        def change_at(amount: float, make: Make = make, measure: Measure = measure) -> float:
+            return _mean_change(make, photographs, amount, measure)
+
+        amounts = [amount_for(target, change_at, mildest, strongest, halvings=_HALVINGS) for target in aimed]
         found["aimed"][kind] = [round(a, 3) for a in aimed]
         found["amounts"][kind] = [float(f"{a:.4g}") for a in amounts]
         found["reached"][kind] = [round(_mean_change(make, photographs, a, measure), 3) for a in amounts]
     return found
-
-
-def _amount(
-    make: Make, photographs: Sequence[Image], target: float, mildest: float, strongest: float, measure: Measure
-) -> float:
-    """The amount with a mean change of `target`, by halving on a logarithmic scale; an end where it lies beyond."""
-    low, high = np.log(mildest), np.log(strongest)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if _mean_change(make, photographs, float(np.exp(middle)), measure) < target:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp((low + high) / 2))
 
 
 def _mean_change(make: Make, photographs: Sequence[Image], amount: float, measure: Measure) -> float:

@@ -2,8 +2,8 @@
 
 A model that sees one library's noise learns that library. Every function here is `f(image, amount, rng)` and draws what
 the kind leaves open (distribution, color space, kernel, table, curve) from `rng`; `vary` looks for the amount that
-changes the picture as much as the published implementation does. `second_set` is for testing and shares no code with
-this.
+changes the picture as much as the published implementation does. `second_set` is for testing and
+makes none of its damage as this does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..distortions import DISTORTIONS, apply
-from ..distortions.ladder import Image
+from ..distortions.ladder import Image, amount_for
 from . import blur, coding, detail, noise, tones
 
 Make = Callable[[Image, float, np.random.Generator], Image]
@@ -71,14 +71,12 @@ def vary(name: str, image: Image, severity: float, rng: np.random.Generator) -> 
     choices = VARIATIONS[kind]
     make, mildest, strongest = choices[rng.integers(len(choices))]
     seed = int(rng.integers(2**63))
-    low, high = np.log(mildest), np.log(strongest)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if change(kind, image, make(image, float(np.exp(middle)), np.random.default_rng(seed))) < target:
-            low = middle
-        else:
-            high = middle
-    return make(image, float(np.exp((low + high) / 2)), np.random.default_rng(seed))
+
+    def made(amount: float) -> Image:
+        return make(image, amount, np.random.default_rng(seed))
+
+    amount = amount_for(target, lambda a: change(kind, image, made(a)), mildest, strongest, halvings=_HALVINGS)
+    return made(amount)
 
 
 def change(kind: str, image: Image, other: Image) -> float:

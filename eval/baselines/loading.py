@@ -44,8 +44,8 @@ def load(metric: Baseline, *, device: str = "cpu", download: bool = False) -> Me
     def measure(picture: np.ndarray, reference: np.ndarray | None) -> float:
         _check(metric, picture, reference)
         prepared = as_gray if metric.gray_8bit else np.array  # torch wants arrays it may write to: np.array copies
-        x = _tensor(prepared(picture), device)
-        y = None if reference is None or not metric.full_reference else _tensor(prepared(reference), device)
+        x = tensor_of(prepared(picture), device)
+        y = None if reference is None or not metric.full_reference else tensor_of(prepared(reference), device)
         # Some libraries build parts of a model when it is first used.
         with downloads(download), _quiet(), torch.inference_mode():
             value = float(values(x, y))
@@ -82,7 +82,7 @@ def as_gray(pixels: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(pixels).convert("L").convert("RGB"))
 
 
-def _tensor(pixels: np.ndarray, device: str) -> torch.Tensor:
+def tensor_of(pixels: np.ndarray, device: str = "cpu") -> torch.Tensor:
     """uint8 (H, W, 3), writable -> float32 (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(device).float() / 255
 

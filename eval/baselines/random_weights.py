@@ -11,14 +11,12 @@ import torch
 from mllm_iqa.fast_vision import grid_of, patchify
 from mllm_iqa.images import pad_to_multiple
 
+from .loading import tensor_of
+
 Time = Callable[[np.ndarray], object]
 """What is to be timed, on a uint8 RGB (H, W, 3) picture."""
 
 _QUESTION_TOKENS = 32
-
-
-def _tensor(picture: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def musiq() -> Time:
@@ -26,7 +24,7 @@ def musiq() -> Time:
     from pyiqa.archs.musiq_arch import MUSIQ
 
     model: Any = MUSIQ(pretrained=False).eval()
-    return lambda picture: model(_tensor(picture))
+    return lambda picture: model(tensor_of(picture.copy()))
 
 
 def clipiqa() -> Time:
@@ -43,7 +41,7 @@ def clipiqa() -> Time:
         model: Any = clipiqa_arch.CLIPIQA(pretrained=False).eval()
     finally:
         clipiqa_arch.load = original
-    return lambda picture: model(_tensor(picture))
+    return lambda picture: model(tensor_of(picture.copy()))
 
 
 def qwen(*, layers: int = 24, depth: int = 12) -> Time:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mllm_iqa.errors import DataError
-from mllm_iqa.images import load_image, resized
+from mllm_iqa.images import load_image
 from mllm_iqa.levels import SEVERITIES
 
 from ..environment import command, environment
 from ..heldout import synthetic_items
 from ..metrics.consistency import inconsistent
+from ..thumbnails import small_jpeg
 from .build import template, write_pages
 
 SHARE_PHOTOGRAPHS = 1 / 3
@@ -40,7 +38,9 @@ def write_explanations(predictions: Path, synthetic: Path, out: Path, *, count: 
     """
     rows = [json.loads(line) for line in predictions.read_text(encoding="utf-8").splitlines()]
     items = synthetic_items(synthetic)
-    damaged = [(row, item["pixels"]) for row, item in zip(rows, items, strict=False) if _same(row, item, synthetic)]
+    damaged = [(row, item["pixels"]) for row, item in zip(rows, items, strict=False)]  # a run may have stopped earlier
+    if any(not _is_of(row, item) for row, item in zip(rows, items, strict=False)):
+        raise DataError(f"{synthetic}: not the test set that the predictions were made from")
     photos = [(row, row["path"]) for row in rows[len(items) :]]
     rng = np.random.default_rng(seed)
     cases = []
@@ -59,15 +59,13 @@ def write_explanations(predictions: Path, synthetic: Path, out: Path, *, count: 
     return write_pages(data, out, "explanations", html=html, markdown=_markdown(data))
 
 
-def _same(row: Mapping[str, Any], item: Mapping[str, Any], synthetic: Path) -> bool:
-    """True; a row that is not about this picture of the test set raises."""
-    if row["set"] != "synthetic" or any(row[key] != item[key] for key in ("source", "distortion", "severity")):
-        raise DataError(f"{synthetic}: not the test set that the predictions were made from")
-    return True
+def _is_of(row: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    """Whether a row of predictions is about this picture of the test set."""
+    return row["set"] == "synthetic" and all(row[key] == item[key] for key in ("source", "distortion", "severity"))
 
 
 def _case(row: Mapping[str, Any], source: Any) -> dict[str, Any]:
-    result = row["result"]
+    result, pixels = row["result"], load_image(source).pixels
     return {
         "name": Path(row.get("source") or row["path"]).name,
         "truth": _truth(row),
@@ -77,7 +75,7 @@ def _case(row: Mapping[str, Any], source: Any) -> dict[str, Any]:
         "explanation": result["explanation"],
         "inconsistent": inconsistent(result),
         "model": row["made_with"]["model"],
-        "thumbnail": _thumbnail(load_image(source).pixels),
+        "thumbnail": small_jpeg(pixels, _WIDTH, pixels.shape[0], quality=88),
     }
 
 
@@ -87,16 +85,6 @@ def _truth(row: Mapping[str, Any]) -> str:
     if row["severity"] == 0:
         return "undamaged"
     return f"{row['kind']}, {SEVERITIES[row['severity'] - 1]}"
-
-
-def _thumbnail(pixels: np.ndarray) -> str:
-    """Base64 of a JPEG at most `_WIDTH` px wide."""
-    height, width = pixels.shape[:2]
-    if width > _WIDTH:
-        pixels = resized(pixels, round(height * _WIDTH / width), _WIDTH)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _markdown(data: Mapping[str, Any]) -> str:

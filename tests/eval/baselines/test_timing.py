@@ -55,7 +55,7 @@ def test_the_command_prints_a_row_each(
     ]
 
 
-def test_the_large_model_reads_every_part_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_large_model_reads_every_part_of_the_picture() -> None:
     ask, rng = qwen(layers=4, depth=1), np.random.default_rng(0)
     picture = rng.integers(0, 256, (70, 100, 3), dtype=np.uint8)
     answer = np.asarray(ask(picture).detach())
