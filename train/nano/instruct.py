@@ -194,33 +194,59 @@ def collate(
 
 
 def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
-    """Logits (N, T, V); every picture is encoded once and its tokens are handed to all conversations that show it."""
-    out = model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
-    order = [row for shown in batch.images for row in shown]
-    out.pooler_output = [out.pooler_output[row] for row in order]
-    out.deepstack_features = [[layer[row] for row in order] for layer in out.deepstack_features]
-    grid = grid_of(batch.pixels)[order]
-    logits: torch.Tensor = model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        mm_token_type_ids=(batch.input_ids == model.config.image_token_id).long(),
-        image_grid_thw=grid,
-        mm_encoder_outputs={"image": out},
-        use_cache=False,
-    ).logits
-    return logits
+    """Logits (M, V) at the M positions of `learned_positions(batch)`, row by row.
+
+    Every picture is encoded once and its tokens are handed to all conversations that show it. Conversations with
+    equally many pictures go together, because few tokens of padding are then computed.
+    """
+    encoded = model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
+    wanted = learned_positions(batch)
+    pictures = torch.tensor([len(shown) for shown in batch.images])
+    logits, places = [], []
+    for count in sorted(set(pictures.tolist())):
+        rows = (pictures == count).nonzero()[:, 0]
+        length = int(batch.attention_mask[rows].sum(dim=1).max())
+        ids = batch.input_ids[rows, :length]
+        order = [picture for row in rows.tolist() for picture in batch.images[row]]
+        out = type(encoded)(
+            pooler_output=[encoded.pooler_output[k] for k in order],
+            deepstack_features=[[layer[k] for k in order] for layer in encoded.deepstack_features],
+        )
+        hidden = model.model(
+            input_ids=ids,
+            attention_mask=batch.attention_mask[rows, :length],
+            mm_token_type_ids=(ids == model.config.image_token_id).long(),
+            image_grid_thw=grid_of(batch.pixels)[order],
+            mm_encoder_outputs={"image": out},
+            use_cache=False,
+        ).last_hidden_state
+        logits.append(model.lm_head(hidden[wanted[rows, :length]]))
+        places.append((rows[:, None] * wanted.shape[1] + torch.arange(length))[wanted[rows, :length]])
+    return torch.cat(logits)[torch.cat(places).argsort()]
+
+
+def learned_positions(batch: InstructBatch) -> torch.Tensor:
+    """Bool (N, T): at which positions the next token is learned, as itself or as a soft label."""
+    learned = torch.zeros_like(batch.labels, dtype=torch.bool)
+    learned[:, :-1] = batch.labels[:, 1:] != -100
+    learned[batch.read_rows, batch.read_at] = True
+    return learned
 
 
 def instruct_loss(
     logits: torch.Tensor, batch: InstructBatch, level_ids: list[int]
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Text cross-entropy summed over tokens and averaged over conversations, level KL, and fidelity on photographs."""
-    text = F.cross_entropy(
-        logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
-    )
+    """Text cross-entropy summed over tokens and averaged over conversations, level KL, and fidelity on photographs.
+
+    `logits` has shape (M, V), as `batch_logits` gives them; `level_ids` are the tokens of the five levels.
+    """
+    learned = learned_positions(batch)
+    labels = batch.labels.roll(-1, dims=1)[learned]
+    text = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
     parts = {"text": text / len(batch.images)}
     if len(batch.read_rows):
-        logprobs = F.log_softmax(logits[batch.read_rows, batch.read_at], dim=-1)
+        number = (learned.flatten().cumsum(0) - 1).view_as(learned)  # of a position among the learned ones
+        logprobs = F.log_softmax(logits[number[batch.read_rows, batch.read_at]], dim=-1)
         parts["level"] = LEVEL_WEIGHT * kl_to_soft_label(logprobs, batch.read_target)
         if len(batch.mos) > 1:
             values = torch.from_numpy(VALUES.copy()).float()

@@ -22,6 +22,7 @@ from mllm_iqa.train.nano.instruct import (
     batch_logits,
     collate,
     instruct_loss,
+    learned_positions,
     missing_from,
     render,
     tokenize,
@@ -287,8 +288,11 @@ def test_shared_pictures_give_the_logits_of_a_stock_forward(
     fast = build_nano(nano_tokenizer).eval()
     fast.load_state_dict(nano.state_dict())
     speed_up(fast.model.visual)
-    together = batch_logits(fast, batch)
-    assert together.shape == (*batch.input_ids.shape, len(nano_tokenizer))
+    learned = learned_positions(batch)
+    flat = batch_logits(fast, batch)
+    assert flat.shape == (int(learned.sum()), len(nano_tokenizer))
+    together = torch.full((*learned.shape, flat.shape[1]), torch.nan)
+    together[learned] = flat
     alone = []
     for row, shown in enumerate(batch.images):
         n = int(batch.attention_mask[row].sum())
@@ -300,7 +304,9 @@ def test_shared_pictures_give_the_logits_of_a_stock_forward(
             image_grid_thw=grid_of(pixels),
         ).logits[0]
         # float32 sums in another order: other rows beside it, batched attention.
-        torch.testing.assert_close(together[row, :n], logits, atol=1e-4, rtol=1e-4)
+        at = learned[row, :n]
+        assert not learned[row, n - 1 :].any()
+        torch.testing.assert_close(together[row, :n][at], logits[at], atol=1e-4, rtol=1e-4)
         alone.append(logits)
     # The two orders of a comparison differ in their pictures alone, so this test can see a wrong one.
     one, other = (alone[batch.images.index(shown)] for shown in ((1, 0), (0, 1)))
@@ -330,11 +336,17 @@ def made_up(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> Instr
 LEVEL_IDS = [1, 2, 3, 4, 5]  # of seven words; 0 and 6 are others
 
 
+def loss_of(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of made-up logits of shape (N, T, V)."""
+    batch = made_up(logits, labels, **read)
+    return instruct_loss(logits[learned_positions(batch)], batch, LEVEL_IDS)
+
+
 def test_the_text_loss_by_hand() -> None:
     logits = torch.zeros(2, 3, 7)
     # Three learned tokens under a uniform model, ln 7 each, over two conversations. A label at position 0 is
     # predicted by nothing.
-    total, parts = instruct_loss(logits, made_up(logits, [[6, 1, 2], [-100, -100, 3]]), LEVEL_IDS)
+    total, parts = loss_of(logits, [[6, 1, 2], [-100, -100, 3]])
     assert set(parts) == {"text"}
     assert parts["text"] == pytest.approx(3 * math.log(7) / 2, rel=1e-6)
     assert float(total) == pytest.approx(parts["text"])
@@ -343,9 +355,9 @@ def test_the_text_loss_by_hand() -> None:
 def test_a_token_is_predicted_one_position_before_it_stands() -> None:
     logits = torch.zeros(1, 3, 7)
     logits[0, 0, 4] = 50.0  # sure of word 4 at position 1
-    _, right = instruct_loss(logits, made_up(logits, [[-100, 4, -100]]), LEVEL_IDS)
-    _, late = instruct_loss(logits, made_up(logits, [[4, -100, -100]]), LEVEL_IDS)
-    _, early = instruct_loss(logits, made_up(logits, [[-100, -100, 4]]), LEVEL_IDS)
+    _, right = loss_of(logits, [[-100, 4, -100]])
+    _, late = loss_of(logits, [[4, -100, -100]])
+    _, early = loss_of(logits, [[-100, -100, 4]])
     assert right["text"] == pytest.approx(0, abs=1e-6)
     assert (late["text"], early["text"]) == (0, pytest.approx(math.log(7), rel=1e-6))
 
@@ -356,7 +368,7 @@ def test_the_level_loss_by_hand() -> None:
     # At (0, 1) the model is uniform over seven words: KL = ln 7 - ln 2. At (1, 2) it says what it should: KL 0.
     logits[1, 2, 5] = 50.0
     read = {"read_rows": torch.tensor([0, 1]), "read_at": torch.tensor([1, 2]), "read_target": target}
-    total, parts = instruct_loss(logits, made_up(logits, [[-100] * 3, [-100, 0, -100]], **read), LEVEL_IDS)
+    total, parts = loss_of(logits, [[-100] * 3, [-100, 0, -100]], **read)
     assert set(parts) == {"text", "level"}
     assert parts["level"] == pytest.approx(LEVEL_WEIGHT * (math.log(7) - math.log(2)) / 2, rel=1e-5)
     assert parts["text"] == pytest.approx(math.log(7) / 2, rel=1e-6)
@@ -372,7 +384,7 @@ def fidelity_of(logits: torch.Tensor, mos: list[float]) -> float:
         "mos_rows": torch.tensor([1, 2]),
         "mos": torch.tensor(mos),
     }
-    _, parts = instruct_loss(logits, made_up(logits, [[-100, -100]] * 3, **read), LEVEL_IDS)
+    _, parts = loss_of(logits, [[-100, -100]] * 3, **read)
     assert set(parts) == {"text", "level", "fidelity"}
     return parts["fidelity"]
 
