@@ -101,11 +101,22 @@ def heldout(
     second: Annotated[
         bool, typer.Option("--second", help="With other implementations of the distortions, never trained on.")
     ] = False,
+    without: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A test set none of whose photographs is used: to choose settings on the others. Repeatable."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 1,
 ) -> None:
     """Write a test set of whole pictures from validation photographs, distorted at severities 1 to 5."""
     split: Split = "train" if train else "val"
-    print(write_heldout(biq2021, bsds500, out, per_family=per_family, seed=seed, split=split, second=second))
+    others = without or []
+    print(
+        write_heldout(
+            biq2021, bsds500, out, per_family=per_family, seed=seed, split=split, second=second, without=others
+        )
+    )
 
 
 @app.command("second-set")

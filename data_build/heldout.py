@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -48,19 +49,22 @@ def write_heldout(
     seed: int = 1,
     split: Split = "val",
     second: bool = False,
+    without: Sequence[Path] = (),
 ) -> Path:
     """Write the test set as one Parquet file: 12 families x `per_family` sources x 5 severities, and clean pictures.
 
     Sources are photographs of one split (a test set: validation); every family takes others in turn, and within a
     family its implementations take turns. Each source used also appears undistorted once, with severity 0. With
-    `second` the damage is that of `second_set`, which nothing is trained on.
+    `second` the damage is that of `second_set`, which nothing is trained on. No source of the test sets `without` is
+    used: what remains is for choosing settings on.
 
     Raises:
         DataError: fewer sources than `per_family`.
     """
     cv2.setNumThreads(1)
     made = second_set() if second else {name: DISTORTIONS[name] for name in DQ495K}
-    sources = clean_photographs(biq2021, bsds500, split)
+    taken = {name for path in without for name in _sources(path)}
+    sources = [path for path in clean_photographs(biq2021, bsds500, split) if path.name not in taken]
     if len(sources) < per_family:
         raise DataError(f"only {len(sources)} {split} sources for {per_family} per family")
     rng = np.random.default_rng(seed)
@@ -85,6 +89,12 @@ def clean_photographs(biq2021: Path, bsds500: Path, split: Split) -> list[Path]:
     """Files of the undistorted photographs of a split, by name."""
     photos = read_biq2021(biq2021) + read_bsds500(bsds500)
     return sorted((p.path for p in clean_sources(photos) if p.split == split), key=lambda p: p.name)
+
+
+def _sources(path: Path) -> set[str]:
+    if not path.is_file():
+        raise DataError(f"{path}: not found; `mllm-iqa data heldout` writes it")
+    return set(pq.read_table(path, columns=["source"])["source"].to_pylist())
 
 
 def _row(image: np.ndarray, path: Path, made: Distortion | None, severity: int) -> dict[str, object]:

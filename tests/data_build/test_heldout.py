@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from mllm_iqa.data_build.distortions import DISTORTIONS, DQ495K
@@ -117,3 +118,25 @@ def test_the_second_implementations_make_a_set_of_the_same_form(photo_folders: d
     rows = pq.read_table(out, schema=SCHEMA).to_pylist()
     assert {r["family"] for r in rows} == {*FAMILIES, "none"}
     assert all(r["distortion"].startswith("second.") for r in rows if r["severity"])
+
+
+def test_a_set_to_choose_settings_on_shares_no_photograph_with_a_test_set(
+    photo_folders: dict[str, Path], path: Path, tmp_path: Path
+) -> None:
+    other = write_heldout(**photo_folders, out=tmp_path / "one.parquet", per_family=1)
+    used = {row["source"] for row in pq.read_table(other).to_pylist()}
+    with pytest.raises(DataError, match="only 0 val sources"):
+        write_heldout(**photo_folders, out=tmp_path / "none.parquet", per_family=1, without=[path])
+    table = pq.read_table(path)
+    mine = table.filter(pc.equal(table["source"], "8023.jpg"))
+    pq.write_table(mine, tmp_path / "mine.parquet")
+    rest = write_heldout(
+        **photo_folders, out=tmp_path / "rest.parquet", per_family=1, without=[tmp_path / "mine.parquet"]
+    )
+    assert used == SOURCES
+    assert {row["source"] for row in pq.read_table(rest).to_pylist()} == SOURCES - {"8023.jpg"}
+
+
+def test_a_test_set_to_leave_out_that_is_not_there_is_an_error(photo_folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.parquet: not found"):
+        write_heldout(**photo_folders, out=tmp_path / "x.parquet", per_family=1, without=[tmp_path / "gone.parquet"])
