@@ -88,15 +88,16 @@ def _run(plan: AnyRecipe, name: str) -> Path:
 def _check_nano(plan: NanoRecipe, path: Path) -> None:
     from .nano.instruct import CROPS_FIRST, WHOLE_PICTURES, missing_from
 
-    mix = WHOLE_PICTURES if plan.start is not None else (*CROPS_FIRST, *WHOLE_PICTURES)
+    mix = WHOLE_PICTURES if plan.start else (*CROPS_FIRST, *WHOLE_PICTURES)
     missing = [str(plan.bank / name) for name in missing_from(plan.bank, mix)]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DataError(f"{path}: not found: {', '.join(missing[:3])}{more} (`mllm-iqa data bank` writes the bank)")
-    if plan.start is None and not plan.teacher.is_file():
+    if not plan.start and not plan.teacher.is_file():
         raise DataError(f"{path}: the teacher's weights are not at {plan.teacher}")
-    if plan.start is not None and not (plan.start / "config.json").is_file():
-        raise DataError(f"{path}: {plan.start} is not a checkpoint folder")
+    for start in plan.start:
+        if not (start / "config.json").is_file():
+            raise DataError(f"{path}: {start} is not a checkpoint folder")
 
 
 def main(argv: list[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .loop import LoopPlan
 
@@ -38,7 +38,8 @@ class NanoRecipe(BaseModel):
         seed: of weights and batches; threads: of the CPU, 0 = as many as torch takes by itself.
         assumed_std: rater spread in MOS units where none is published.
         max_pixels: default pixel budget of one picture, written into the card.
-        start: checkpoint folder whose model goes on with the last stage, instead of the first two stages.
+        start: checkpoint folder whose model goes on with the last stage, instead of the first two stages; of several,
+            the mean of their weights (stochastic weight averaging, Izmailov et al. 2018).
         vision, instruct, whole: the three stages.
     """
 
@@ -54,15 +55,20 @@ class NanoRecipe(BaseModel):
     threads: int = Field(ge=0, default=0)
     assumed_std: float = Field(gt=0, default=0.5)
     max_pixels: int = Field(ge=1024)
-    start: Path | None = None
+    start: tuple[Path, ...] = ()
     vision: StagePlan | None = None
     instruct: StagePlan | None = None
     whole: StagePlan
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: object) -> object:
+        return (given,) if isinstance(given, str | Path) else given
 
     @model_validator(mode="after")
     def _one_beginning(self) -> NanoRecipe:
         both = self.vision is not None and self.instruct is not None
         neither = self.vision is None and self.instruct is None
-        if not (both if self.start is None else neither):
+        if not (neither if self.start else both):
             raise ValueError("either start, or both vision and instruct, must be given")
         return self

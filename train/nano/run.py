@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedTokenizerBase
 
 from mllm_iqa.checkpoints import read_card, verify
+from mllm_iqa.errors import DataError
 
 from .checkpoint import write_checkpoint
 from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
@@ -22,7 +24,7 @@ def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
     """Run the recipe's stages, resuming what is there, and write the checkpoint; returns its folder."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    model, tokenizer = _trained_on_crops(recipe) if recipe.start is None else _loaded(recipe.start)
+    model, tokenizer = _mean_of(recipe.start) if recipe.start else _trained_on_crops(recipe)
     instruct(
         model,
         recipe.bank,
@@ -49,10 +51,11 @@ def described(recipe: NanoRecipe) -> str:
     """The stages of a recipe and their steps, in a phrase for the card."""
     steps = {"vision": recipe.vision, "crop instruction": recipe.instruct, "whole-picture instruction": recipe.whole}
     stages = ", ".join(f"{plan.steps} {name} steps" for name, plan in steps.items() if plan is not None)
-    if recipe.start is None:
+    if not recipe.start:
         return stages
-    card = read_card(recipe.start)
-    return f"{stages}, from {recipe.start.name if card is None else f'{card.name} {card.version}'}"
+    cards = [(folder, read_card(folder)) for folder in recipe.start]
+    names = [folder.name if card is None else f"{card.name} {card.version}" for folder, card in cards]
+    return f"{stages}, from {'the mean of ' if len(names) > 1 else ''}{', '.join(names)}"
 
 
 def _trained_on_crops(recipe: NanoRecipe) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -80,6 +83,20 @@ def _trained_on_crops(recipe: NanoRecipe) -> tuple[Any, PreTrainedTokenizerBase]
         vision_rate=0.3,
         seed=recipe.seed,
     )
+    return model, tokenizer
+
+
+def _mean_of(folders: Sequence[Path]) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A model of the mean weights of checkpoints, in float32, with the first one's tokenizer."""
+    model, tokenizer = _loaded(folders[0])
+    mean = {name: value.clone() for name, value in model.state_dict().items()}
+    for folder in folders[1:]:
+        other = _loaded(folder)[0].state_dict()
+        if {name: value.shape for name, value in other.items()} != {name: value.shape for name, value in mean.items()}:
+            raise DataError(f"{folder}: not a model of the same shape as {folders[0]}")
+        for name, value in other.items():
+            mean[name] += value
+    model.load_state_dict({name: value / len(folders) for name, value in mean.items()})
     return model, tokenizer
 
 

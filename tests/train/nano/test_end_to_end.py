@@ -1,6 +1,7 @@
 """A miniature of the whole run: all stages, a second run that finds everything done, and the checkpoint in use."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from mllm_iqa.train.nano import run as stages
 from mllm_iqa.train.nano.recipe import NanoRecipe
 from mllm_iqa.train.nano.run import train_nano
 from mllm_iqa.train.nano.teacher import FEATURES
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mllm_iqa import Assistant
-from mllm_iqa.checkpoints import read_card
+from mllm_iqa.checkpoints import read_card, sha256_of, write_card
 from mllm_iqa.prompt_files import load_prompt
 
 STEPS = 2
@@ -127,6 +128,29 @@ def test_a_run_goes_on_from_a_checkpoint(recipe: NanoRecipe, checkpoint: Path, t
     moved = [float((after[name].float() - before[name].float()).abs().max()) for name in before]
     assert 0 < max(moved) < 0.01, "two steps of 1e-3 at most, from the checkpoint's weights"
     assert (out / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
+
+
+def test_a_run_goes_on_from_the_mean_of_several_checkpoints(
+    recipe: NanoRecipe, checkpoint: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    weights = load_file(checkpoint / "model.safetensors")
+    further = {name: value + 0.04 for name, value in weights.items()}
+    save_file(further, other / "model.safetensors", metadata={"format": "pt"})
+    card = read_card(checkpoint)
+    assert card is not None
+    changed = {"version": "1", "sha256": {"model.safetensors": sha256_of(other / "model.safetensors")}}
+    write_card(other, card.model_copy(update=changed))
+    went_on = {"start": [checkpoint, other], "output": tmp_path / "run", "vision": None, "instruct": None}
+    out = train_nano(NanoRecipe.model_validate(recipe.model_dump() | went_on), "more.yaml")
+    made = read_card(out)
+    assert made is not None
+    assert made.recipe == "more.yaml: 2 whole-picture instruction steps, from the mean of miniature 0, miniature 1"
+    after = load_file(out / "model.safetensors")
+    assert after.keys() == weights.keys()
+    moved = max(float((after[name].float() - weights[name].float() - 0.02).abs().max()) for name in weights)
+    assert moved < 0.005, "two steps of 1e-3 at most, from the mean"
 
 
 def test_the_checkpoint_scores_and_explains_a_picture(checkpoint: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert (recipe.bank, recipe.output) == (tmp_path / "bank", tmp_path / "out")
     assert (recipe.seed, recipe.threads, recipe.assumed_std, recipe.max_pixels) == (0, 0, 0.5, 65536)
     assert recipe.vision == StagePlan(steps=2, learning_rate=1e-3, warmup=1)
-    assert recipe.start is None
+    assert recipe.start == ()
     assert recipe.instruct is not None
     assert recipe.instruct.loop_plan() == LoopPlan(
         steps=3, learning_rate=2e-3, warmup=0, weight_decay=0.0, save_every=7, bf16=True
