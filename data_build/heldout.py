@@ -59,7 +59,7 @@ def write_heldout(
     used: what remains is for choosing settings on.
 
     Raises:
-        DataError: fewer sources than `per_family`.
+        DataError: fewer sources than `per_family`, or a test set of `without` is not there.
     """
     cv2.setNumThreads(1)
     made = second_set() if second else {name: DISTORTIONS[name] for name in DQ495K}

@@ -202,7 +202,8 @@ def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
     encoded = model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
     wanted = learned_positions(batch)
     pictures = torch.tensor([len(shown) for shown in batch.images])
-    logits, places = [], []
+    position = torch.arange(wanted.numel()).view_as(wanted)
+    hidden, places = [], []
     for count in sorted(set(pictures.tolist())):
         rows = (pictures == count).nonzero()[:, 0]
         length = int(batch.attention_mask[rows].sum(dim=1).max())
@@ -212,7 +213,7 @@ def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
             pooler_output=[encoded.pooler_output[k] for k in order],
             deepstack_features=[[layer[k] for k in order] for layer in encoded.deepstack_features],
         )
-        hidden = model.model(
+        states = model.model(
             input_ids=ids,
             attention_mask=batch.attention_mask[rows, :length],
             mm_token_type_ids=(ids == model.config.image_token_id).long(),
@@ -220,9 +221,11 @@ def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
             mm_encoder_outputs={"image": out},
             use_cache=False,
         ).last_hidden_state
-        logits.append(model.lm_head(hidden[wanted[rows, :length]]))
-        places.append((rows[:, None] * wanted.shape[1] + torch.arange(length))[wanted[rows, :length]])
-    return torch.cat(logits)[torch.cat(places).argsort()]
+        here = wanted[rows, :length]
+        hidden.append(states[here])
+        places.append(position[rows, :length][here])
+    logits: torch.Tensor = model.lm_head(torch.cat(hidden)[torch.cat(places).argsort()])
+    return logits
 
 
 def learned_positions(batch: InstructBatch) -> torch.Tensor:
