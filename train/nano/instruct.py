@@ -21,16 +21,20 @@ from transformers import PreTrainedTokenizerBase
 
 from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
-from mllm_iqa.levels import LEVELS, VALUES
+from mllm_iqa.levels import LEVELS, SEVERITIES, VALUES
 
-from ..losses import fidelity, kl_to_soft_label
+from ..losses import fidelity, kl_to_soft_label, ordinal
 from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
 from .loop import LoopPlan, digest_of, optimise, parameter_groups
 
 CONVERSATIONS_PER_SCENE = 6
 LEVEL_WEIGHT = 2.0
 FIDELITY_WEIGHT = 1.0
-"""Weights of the level KL and of the fidelity loss (photographs only) beside the text loss of weight 1."""
+NAMES_WEIGHT = 2.0
+SEVERITY_WEIGHT = 2.0
+"""Weights beside the text loss of weight 1: of the level KL, of the fidelity loss (photographs only), of the text
+loss once more for answers to `distortion.v1` (a template's words are soon known; which distortion, and how severe, has
+to be seen), and of the ordinal loss of every severity word."""
 
 Mix = tuple[tuple[str, str, int, float], ...]
 """(what, size as in a shard's name, scenes per batch, share of batches) of every kind of batch."""
@@ -72,6 +76,7 @@ class InstructBatch:
         pixels: uint8 (B, H, W, 3).
         images: for each conversation the rows of `pixels` it shows, in order.
         input_ids, attention_mask, labels: (N, T), padded on the right; labels are -100 where nothing is learned.
+        naming: bool (N,), which conversations name a picture's distortions and say nothing else.
         read_rows, read_at: (R,) which conversations carry a soft label, and at which position its word is predicted.
         read_target: (R, V) soft label over the vocabulary.
         mos_rows: indices into the R rows that rate a photograph; mos: their human MOS.
@@ -82,6 +87,7 @@ class InstructBatch:
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     labels: torch.Tensor
+    naming: torch.Tensor
     read_rows: torch.Tensor
     read_at: torch.Tensor
     read_target: torch.Tensor
@@ -153,6 +159,7 @@ def collate(
     per_image = pixels.shape[1] * pixels.shape[2] // 32**2
     rows: list[tuple[list[int], list[int]]] = []
     images: list[tuple[int, ...]] = []
+    naming: list[bool] = []
     read_rows: list[int] = []
     read_at: list[int] = []
     targets: list[dict[int, float]] = []
@@ -173,6 +180,7 @@ def collate(
                 targets.append(target)
             rows.append((ids, labels))
             images.append(shown)
+            naming.append(conversation["task"] == "distortion.v1")
     length = max(len(ids) for ids, _ in rows)
     pad = tokenizer.pad_token_id
     read_target = torch.zeros(len(targets), len(tokenizer))
@@ -185,6 +193,7 @@ def collate(
         torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows]),
         torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in rows]),
         torch.tensor([labels + [-100] * (length - len(labels)) for _, labels in rows]),
+        torch.tensor(naming),
         torch.tensor(read_rows, dtype=torch.long),
         torch.tensor(read_at, dtype=torch.long),
         read_target,
@@ -237,16 +246,31 @@ def learned_positions(batch: InstructBatch) -> torch.Tensor:
 
 
 def instruct_loss(
-    logits: torch.Tensor, batch: InstructBatch, level_ids: list[int]
+    logits: torch.Tensor, batch: InstructBatch, level_ids: list[int], severity_ids: list[int]
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Text cross-entropy summed over tokens and averaged over conversations, level KL, and fidelity on photographs.
+    """The loss of a batch and its weighted parts, of which each is there only where it has something to look at.
 
-    `logits` has shape (M, V), as `batch_logits` gives them; `level_ids` are the tokens of the five levels.
+    Text cross-entropy summed over tokens and averaged over conversations, and once more for those that name
+    distortions; the squared earth mover's distance of the severity words; level KL; fidelity on photographs.
+
+    Args:
+        logits: (M, V), as `batch_logits` gives them.
+        batch: what they are about.
+        level_ids: tokens of the five levels, best first.
+        severity_ids: tokens of the five severities, slight first.
     """
     learned = learned_positions(batch)
     labels = batch.labels.roll(-1, dims=1)[learned]
-    text = F.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-    parts = {"text": text / len(batch.images)}
+    each = F.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
+    parts = {"text": each.sum() / len(batch.images)}
+    if batch.naming.any():
+        names = each[batch.naming[learned.nonzero()[:, 0]]]
+        parts["names"] = NAMES_WEIGHT * names.sum() / len(batch.images)
+    severity = labels[:, None] == torch.tensor(severity_ids)  # (M, 5)
+    if severity.any():
+        at = severity.any(dim=1)
+        probs = logits[at][:, severity_ids].softmax(dim=-1)
+        parts["severity"] = SEVERITY_WEIGHT * ordinal(probs, severity[at].to(probs))
     if len(batch.read_rows):
         number = (learned.flatten().cumsum(0) - 1).view_as(learned)  # of a position among the learned ones
         logprobs = F.log_softmax(logits[number[batch.read_rows, batch.read_at]], dim=-1)
@@ -350,6 +374,7 @@ def instruct(
         raise ConfigError("training needs transformers 5.18 or newer: this one would not look at the pictures")
     speed_up(model.model.visual)
     level_ids = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in LEVELS]
+    severity_ids = [tokenizer.encode(word, add_special_tokens=False)[0] for word in SEVERITIES]  # they follow a "("
     kinds = [Scenes(bank, what, size, count, seed, start) for what, size, count, _ in mix]
     shares = np.array([share for *_, share in mix])
     choices = np.random.default_rng(seed + 1).choice(len(mix), size=plan.steps, p=shares / shares.sum())
@@ -361,7 +386,7 @@ def instruct(
     def step_loss(batch: InstructBatch) -> tuple[torch.Tensor, dict[str, float]]:
         with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
             logits = batch_logits(model, batch)
-        total, parts = instruct_loss(logits.float(), batch, level_ids)
+        total, parts = instruct_loss(logits.float(), batch, level_ids, severity_ids)
         prefix = "photo" if len(batch.mos) else label_of(batch)
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 

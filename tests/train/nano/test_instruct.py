@@ -15,6 +15,8 @@ from mllm_iqa.train.nano.instruct import (
     CROPS_FIRST,
     FIDELITY_WEIGHT,
     LEVEL_WEIGHT,
+    NAMES_WEIGHT,
+    SEVERITY_WEIGHT,
     WHOLE_PICTURES,
     InstructBatch,
     Mix,
@@ -33,7 +35,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneratio
 
 from mllm_iqa.errors import DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up
-from mllm_iqa.levels import LEVELS
+from mllm_iqa.levels import LEVELS, SEVERITIES
 
 Talk = dict[str, Any]
 PREFIX = "The quality of the image is"
@@ -191,7 +193,7 @@ def batch(nano_tokenizer: PreTrainedTokenizerFast) -> InstructBatch:
         {**rating("bad"), "images": [1]},
         comparison(0, 1),
         comparison(1, 0),
-        talk("The image shows jitter (slight).", images=(1,)),
+        talk("The image shows jitter (slight).", images=(1,), task="distortion.v1"),
     ]
     return collate(
         [([1, 0], first), ([2], [rating("fair")])],
@@ -220,6 +222,14 @@ def test_a_batch_is_padded_on_the_right(batch: InstructBatch, nano_tokenizer: Pr
 def test_conversations_show_the_pictures_of_their_scene(batch: InstructBatch) -> None:
     # The first scene's picture 0 is row 1 of the pixels and its picture 1 is row 0.
     assert Counter(batch.images) == Counter([(1,), (0,), (1, 0), (0, 1), (0,), (2,)])
+
+
+def test_the_batch_knows_which_answers_name_distortions(
+    batch: InstructBatch, nano_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    named = [nano_tokenizer.decode(batch.input_ids[row]) for row in batch.naming.nonzero()[:, 0]]
+    assert len(named) == 1
+    assert "The image shows jitter (slight)." in named[0]
 
 
 def test_the_number_of_picture_tokens_follows_from_the_size(
@@ -316,6 +326,7 @@ def test_shared_pictures_give_the_logits_of_a_stock_forward(
 def made_up(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> InstructBatch:
     """A batch of which only what the loss looks at is there."""
     nothing: dict[str, Any] = {
+        "naming": torch.zeros(len(logits), dtype=torch.bool),
         "read_rows": torch.zeros(0, dtype=torch.long),
         "read_at": torch.zeros(0, dtype=torch.long),
         "read_target": torch.zeros(0, logits.shape[-1]),
@@ -334,12 +345,13 @@ def made_up(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> Instr
 
 
 LEVEL_IDS = [1, 2, 3, 4, 5]  # of seven words; 0 and 6 are others
+SEVERITY_IDS = [7, 8, 9, 10, 11]  # not among those seven: rows of logits that hold them have twelve
 
 
 def loss_of(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> tuple[torch.Tensor, dict[str, float]]:
     """The loss of made-up logits of shape (N, T, V)."""
     batch = made_up(logits, labels, **read)
-    return instruct_loss(logits[learned_positions(batch)], batch, LEVEL_IDS)
+    return instruct_loss(logits[learned_positions(batch)], batch, LEVEL_IDS, SEVERITY_IDS)
 
 
 def test_the_text_loss_by_hand() -> None:
@@ -373,6 +385,34 @@ def test_the_level_loss_by_hand() -> None:
     assert parts["level"] == pytest.approx(LEVEL_WEIGHT * (math.log(7) - math.log(2)) / 2, rel=1e-5)
     assert parts["text"] == pytest.approx(math.log(7) / 2, rel=1e-6)
     assert float(total) == pytest.approx(parts["level"] + parts["text"], rel=1e-6)
+
+
+def test_answers_that_name_distortions_count_again() -> None:
+    logits = torch.zeros(2, 3, 7)
+    total, parts = loss_of(logits, [[6, 1, 2], [-100, -100, 3]], naming=torch.tensor([True, False]))
+    # Two of the three learned tokens stand in the first conversation, which names distortions.
+    assert set(parts) == {"text", "names"}
+    assert parts["text"] == pytest.approx(3 * math.log(7) / 2, rel=1e-6)
+    assert parts["names"] == pytest.approx(NAMES_WEIGHT * 2 * math.log(7) / 2, rel=1e-6)
+    assert float(total) == pytest.approx(parts["text"] + parts["names"], rel=1e-6)
+
+
+def test_the_severity_loss_by_hand() -> None:
+    logits = torch.zeros(1, 4, 12)
+    labels = [[-100, 7, 3, 9]]
+    # Uniform over five words, cumulated .2 .4 .6 .8 1. "slight" (1 1 1 1 1): .64 + .36 + .16 + .04 = 1.2;
+    # "obvious" (0 0 1 1 1): .04 + .16 + .16 + .04 = .4. Word 3 is no severity.
+    _, parts = loss_of(logits, labels)
+    assert set(parts) == {"text", "severity"}
+    assert parts["severity"] == pytest.approx(SEVERITY_WEIGHT * 0.8, rel=1e-6)
+    logits[0, :, 3] = 9.0  # a word that is none of the five changes nothing
+    assert loss_of(logits, labels)[1]["severity"] == pytest.approx(SEVERITY_WEIGHT * 0.8, rel=1e-6)
+    # Sure of "moderate" and of "serious": one off each, one squared difference of 1.
+    logits[0, 0, 8] = logits[0, 2, 10] = 50.0
+    assert loss_of(logits, labels)[1]["severity"] == pytest.approx(SEVERITY_WEIGHT * 1.0, rel=1e-6)
+    # Sure of "catastrophic" for "slight", four off; and right about "obvious".
+    logits[0, 0, 8], logits[0, 0, 11], logits[0, 2, 10], logits[0, 2, 9] = 0.0, 50.0, 0.0, 50.0
+    assert loss_of(logits, labels)[1]["severity"] == pytest.approx(SEVERITY_WEIGHT * 2.0, rel=1e-6)
 
 
 def fidelity_of(logits: torch.Tensor, mos: list[float]) -> float:
@@ -513,14 +553,15 @@ def test_a_step_lowers_the_loss(tiny_bank: Path, nano_tokenizer: PreTrainedToken
     model = build_nano(nano_tokenizer)
     speed_up(model.model.visual)
     level_ids = [nano_tokenizer.convert_tokens_to_ids(f"Ġ{word}") for word in LEVELS]
+    severity_ids = nano_tokenizer.convert_tokens_to_ids(list(SEVERITIES))
     made = Scenes(tiny_bank, "whole photos", "96px", 1, 0).batch(0, nano_tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    before, parts = instruct_loss(batch_logits(model, made), made, level_ids)
+    before, parts = instruct_loss(batch_logits(model, made), made, level_ids, severity_ids)
     before.backward()
     assert set(parts) == {"text", "level", "fidelity"}
     untouched = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert untouched == []
     optimizer.step()
     with torch.inference_mode():
-        after, _ = instruct_loss(batch_logits(model, made), made, level_ids)
+        after, _ = instruct_loss(batch_logits(model, made), made, level_ids, severity_ids)
     assert float(after) < 0.95 * float(before.detach())
