@@ -14,6 +14,7 @@ from .taxonomy import FAMILIES, FAMILY_OF, KINDS
 from .types import Interval, Winner
 
 _NORMAL_90 = 1.6448536269514722
+_ROUNDING = 1e-9
 
 
 def interval_of(mos: float, std: float, card: IntervalCard | None) -> Interval:
@@ -61,8 +62,13 @@ def main_kind(none_probability: float, kind_probs: np.ndarray, exclude: frozense
 
 
 def severity_of(probs: np.ndarray) -> int:
-    """Severity 1..5 from probabilities of the five severity words, slight first: the most probable one."""
-    return 1 + int(np.argmax(probs))
+    """Severity 1..5 from probabilities of the five severity words, slight first: their median, the milder of two.
+
+    The median is the answer with the smallest expected distance to the true severity; the most probable word may lie
+    far from where most of the probability is.
+    """
+    below = np.cumsum(np.asarray(probs, dtype=np.float64))
+    return 1 + int(np.argmax(below >= below[-1] / 2 - _ROUNDING))
 
 
 def winner_of(forward: np.ndarray, backward: np.ndarray) -> tuple[Winner, dict[str, float], bool]:

@@ -194,7 +194,7 @@ RATE = {"The quality of the image is": {" good": 0.6, " fair": 0.2, " poor": 0.1
 TWO_FINDINGS = {
     # Noise: .25 + .2 = .45 of .95; blur .3, clean .2.
     "The image shows": {" no visible distortion": 0.2, " lens blur": 0.3, " color noise": 0.25, " gaussian noise": 0.2},
-    # The most probable one; the mean, 2.2, would be "moderate".
+    # The median; the mean, 2.2, would be "moderate".
     "The image shows color noise (": {"slight": 0.4, "obvious": 0.6},
     "The image shows color noise (obvious": {").": 0.2, ") and": 0.6},
     # Noise is taken already: of the rest, blur.
