@@ -19,7 +19,7 @@ from mllm_iqa.tile_reading import TileReading
 from mllm_iqa.where import QualityMap, coarse, damage_of, map_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "mllm_iqa" / "examples"
-NOISY = (slice(32, 160), slice(112, 240))
+NOISY = (slice(0, 192), slice(128, 256))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def noisy() -> np.ndarray:
     """A piece of a clean photograph with strong noise in its right half."""
     pixels = np.array(load_image(EXAMPLES / "cat.jpg").pixels[60:252, 60:316])
     rng = np.random.default_rng(0)
-    part = pixels[NOISY] + rng.normal(0, 55, (128, 128, 3))
+    part = pixels[NOISY] + rng.normal(0, 55, (192, 128, 3))
     pixels[NOISY] = np.clip(part, 0, 255).astype(np.uint8)
     return pixels
 
@@ -57,7 +57,7 @@ def test_tiles_find_the_damaged_part(found: QualityMap) -> None:
     noise = [r for r in found.regions if r.family == "noise"]
     assert noise, found.regions
     left, top, right, bottom = noise[0].box
-    assert 112 < (left + right) / 2 < 240 and 32 < (top + bottom) / 2 < 160
+    assert 128 < (left + right) / 2 < 256 and (top, bottom) == (0, 192)
     assert found.extent == (0, 0, 256, 192) and found.unread == 0
 
 
