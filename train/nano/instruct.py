@@ -267,8 +267,8 @@ def instruct_loss(
         names = each[batch.naming[learned.nonzero()[:, 0]]]
         parts["names"] = NAMES_WEIGHT * names.sum() / len(batch.images)
     severity = labels[:, None] == torch.tensor(severity_ids)  # (M, 5)
-    if severity.any():
-        at = severity.any(dim=1)
+    at = severity.any(dim=1)
+    if at.any():
         probs = logits[at][:, severity_ids].softmax(dim=-1)
         parts["severity"] = SEVERITY_WEIGHT * ordinal(probs, severity[at].to(probs))
     if len(batch.read_rows):
