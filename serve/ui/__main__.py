@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -25,8 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
     app = app_of(options.model or ["nano"], device=options.device, calibrations=options.calibration or [])
     print(f"http://127.0.0.1:{options.port}", file=sys.stderr)
     # Only this machine can reach the page, so its user may name any model.
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    _PageServer(uvicorn.Config(app, host="127.0.0.1", port=options.port, log_level="warning")).run()
     return 0
+
+
+class _PageServer(uvicorn.Server):
+    """Does not wait for open pages, each of which holds a stream open for as long as it stands."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop after the call of the model that runs; on a second signal at once."""
+        if self.should_exit:
+            os._exit(130)
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # streams that are cut off are no errors here
+        self.should_exit = self.force_exit = True
 
 
 def app_of(models: list[str], *, device: str = "auto", calibrations: Sequence[str] = ()) -> FastAPI:

@@ -160,6 +160,10 @@ def served(upload_folder: Path) -> Iterator[Any]:
     server.should_exit = server.force_exit = True  # the browser's open streams would be waited for
     thread.join(timeout=60)
     assert not thread.is_alive(), "the page did not go down within a minute"
+    # A stopped answer still runs to its end; a process that ends meanwhile dies inside torch.
+    for worker in threading.enumerate():
+        if worker.name == "AnyIO worker thread":
+            worker.join(timeout=120)
 
 
 @pytest.fixture(scope="module")
