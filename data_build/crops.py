@@ -58,9 +58,8 @@ class Labelled:
 
 
 def _draw_name(rng: np.random.Generator, families: tuple[str, ...] = FAMILIES) -> str:
-    """A distortion: family uniformly (blur and noise, with six kinds each, twice as often), then one of its own."""
-    weights = np.array([2.0 if family in ("blur", "noise") else 1.0 for family in families])
-    family = families[rng.choice(len(families), p=weights / weights.sum())]
+    """A distortion: a family uniformly, then one of its own."""
+    family = families[rng.integers(len(families))]
     names = [name for name in DQ495K if DISTORTIONS[name].family == family]
     return names[rng.integers(len(names))]
 

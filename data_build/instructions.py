@@ -234,7 +234,7 @@ def group_conversations(
         rng: of the choice of questions and words.
     """
     out = [c for i in range(reference) for c in single_picture(i, pictures[i], rng)]
-    if rng.random() < 0.15:
+    if rng.random() < 0.5:
         out += single_picture(reference, pictures[reference], rng)
     first, second = (int(i) for i in rng.choice(reference + 1, size=2, replace=False))
     out.append(compare(first, second, pictures, rng))

@@ -27,7 +27,8 @@ from ..losses import fidelity, kl_to_soft_label, ordinal
 from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
 from .loop import LoopPlan, digest_of, optimise, parameter_groups
 
-CONVERSATIONS_PER_SCENE = 6
+CONVERSATIONS_PER_SCENE = 8
+NAMING = "distortion.v1"
 LEVEL_WEIGHT = 2.0
 FIDELITY_WEIGHT = 1.0
 NAMES_WEIGHT = 2.0
@@ -147,13 +148,15 @@ def collate(
     *,
     photo_mos: list[float] | None,
 ) -> InstructBatch:
-    """Put up to `CONVERSATIONS_PER_SCENE` conversations of each scene into one batch.
+    """Put up to `CONVERSATIONS_PER_SCENE` conversations of a scene into one batch, those that name distortions first.
+
+    A picture costs more than a conversation about it, so no question about what is wrong with it is left out.
 
     Args:
         scenes: (rows of `pixels`, conversations) pairs; a conversation's images index the first list.
         pixels: uint8 (B, H, W, 3).
         tokenizer: of the model.
-        rng: chooses the conversations.
+        rng: chooses the other conversations.
         photo_mos: human MOS of each row of `pixels`, for photographs of one data set.
     """
     per_image = pixels.shape[1] * pixels.shape[2] // 32**2
@@ -167,8 +170,8 @@ def collate(
     mos: list[float] = []
     for indices, conversations in scenes:
         count = min(CONVERSATIONS_PER_SCENE if photo_mos is None else 14, len(conversations))
-        for k in rng.choice(len(conversations), size=count, replace=False):
-            conversation = conversations[k]
+        mixed = [conversations[k] for k in rng.permutation(len(conversations))]
+        for conversation in sorted(mixed, key=lambda c: c["task"] != NAMING)[:count]:
             ids, labels, position, target = tokenize(conversation, tokenizer, per_image)
             shown = tuple(indices[i] for i in conversation["images"])
             if position >= 0:
@@ -180,7 +183,7 @@ def collate(
                 targets.append(target)
             rows.append((ids, labels))
             images.append(shown)
-            naming.append(conversation["task"] == "distortion.v1")
+            naming.append(conversation["task"] == NAMING)
     length = max(len(ids) for ids, _ in rows)
     pad = tokenizer.pad_token_id
     read_target = torch.zeros(len(targets), len(tokenizer))

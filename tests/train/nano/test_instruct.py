@@ -257,11 +257,21 @@ def test_the_word_is_read_one_position_before_it_stands(
     assert Counter(words) == Counter([" poor", " bad", " fair", " second", " second"])
 
 
-def test_no_more_than_six_conversations_of_a_scene_of_crops(nano_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_no_more_than_eight_conversations_of_a_scene_of_crops(nano_tokenizer: PreTrainedTokenizerFast) -> None:
     scene = ([0], [rating(level) for level in LEVELS] * 4)
     made = collate([scene, scene], pictures(1), nano_tokenizer, np.random.default_rng(0), photo_mos=None)
-    assert len(made.images) == 2 * CONVERSATIONS_PER_SCENE == 12
+    assert len(made.images) == 2 * CONVERSATIONS_PER_SCENE == 16
     assert (len(made.mos_rows), len(made.mos)) == (0, 0)
+
+
+def test_no_picture_is_encoded_without_asking_what_is_wrong_with_it(nano_tokenizer: PreTrainedTokenizerFast) -> None:
+    named = [{**talk("I see no visible distortion."), "task": "distortion.v1", "images": [k]} for k in range(4)]
+    for seed in range(5):
+        scene = ([0, 1, 2, 3], [*[rating(level) for level in LEVELS] * 4, *named])
+        made = collate([scene], pictures(4), nano_tokenizer, np.random.default_rng(seed), photo_mos=None)
+        assert len(made.images) == CONVERSATIONS_PER_SCENE
+        named_first = [shown for shown, names in zip(made.images, made.naming.tolist(), strict=True) if names]
+        assert sorted(named_first) == [(0,), (1,), (2,), (3,)]
 
 
 def test_ratings_of_photographs_carry_their_human_mos(nano_tokenizer: PreTrainedTokenizerFast) -> None:
