@@ -162,8 +162,9 @@ def served(upload_folder: Path) -> Iterator[Any]:
     assert not thread.is_alive(), "the page did not go down within a minute"
     # A stopped answer still runs to its end; a process that ends meanwhile dies inside torch.
     for worker in threading.enumerate():
-        if worker.name == "AnyIO worker thread":
-            worker.join(timeout=120)
+        loop = getattr(worker, "loop", None)  # of an AnyIO worker thread; those of servers that run on never end
+        if worker.name == "AnyIO worker thread" and loop is not None and loop.is_closed():
+            worker.join(timeout=60)
 
 
 @pytest.fixture(scope="module")
