@@ -33,6 +33,7 @@ from transformers import (
 from mllm_iqa.backends.base import Conversation, Turn
 from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.checkpoints import read_card, verify
+from mllm_iqa.child_processes import torchvision_for_children
 from mllm_iqa.cli import main
 from mllm_iqa.errors import CheckpointError
 from mllm_iqa.images import load_image
@@ -258,13 +259,15 @@ def test_vllm_serves_what_transformers_computes(
             seen = made.processor(text=[text], images=[pixels], return_tensors="pt")
             expected.append(made.model(**seen).logits[0, -1].log_softmax(-1)[ids].tolist())
     settings = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    settings["VLLM_CACHE_ROOT"] = str(tmp_path / "cache")  # what an earlier run left there would hide a failure
     asked = json.dumps([ids, str(tmp_path / "picture.png"), *folders])
-    ran = subprocess.run(
-        [sys.executable, "-c", "import mllm_iqa\n" + VLLM, asked],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-    )
+    with torchvision_for_children():  # vLLM looks at a model's class in a process of its own
+        ran = subprocess.run(
+            [sys.executable, "-c", "import mllm_iqa\n" + VLLM, asked],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+        )
     found = [json.loads(line[9:]) for line in ran.stdout.splitlines() if line.startswith("LOGPROBS ")]
     assert ran.returncode == 0, ran.stderr[-3000:]
     # Two engines, two orders of float32 sums.
