@@ -271,7 +271,10 @@ def record(folder: Path, predictions: Path, values: dict[str, Any], date: str) -
 
 
 def compare_figures(assistant: Assistant, synthetic: Path, *, pairs: int = 120, seed: int = 0) -> dict[str, Any]:
-    """Accuracy of the comparison prompt: same picture two severities apart, and different pictures of one family."""
+    """Accuracy of the comparison prompt: same picture two severities apart, and different pictures of one family.
+
+    "About equal" counts as wrong in the accuracy; its share stands beside it.
+    """
     rows = [r for r in synthetic_items(synthetic) if r["severity"] > 0]
     rng = np.random.default_rng(seed)
     same = [
@@ -287,13 +290,15 @@ def compare_figures(assistant: Assistant, synthetic: Path, *, pairs: int = 120, 
     out: dict[str, Any] = {}
     for name, pool in (("same picture", same), ("different pictures", other)):
         chosen = [pool[i] for i in rng.permutation(len(pool))[:pairs]]
-        right, flips, groups = [], [], []
+        right, ties, flips, groups = [], [], [], []
         for a, b in chosen:
             result = assistant.compare(load_image(a["pixels"]), load_image(b["pixels"]), explain=False)
             right.append(result.winner == "a")
+            ties.append(result.winner == "tie")
             flips.append(result.order_flip)
             groups.append(a["source"])
         out[f"comparison, {name} two severities apart"] = _share(right, groups, len(chosen))
+        out[f"about equal, {name}"] = _share(ties, groups, len(chosen))
         out[f"order flips, {name}"] = _share(flips, groups, len(chosen))
     return out
 

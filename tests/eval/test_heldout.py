@@ -450,11 +450,15 @@ def test_missing_files_are_named_with_the_command(data: dict[str, Path], tmp_pat
 
 
 class Brightest(FakeBackend):
-    """Prefers the picture with the larger mean, whatever stands first."""
+    """Prefers the picture with the larger mean, whatever stands first; undecided within `margin`."""
+
+    margin = 0.0
 
     def continuation_logprobs(self, conversations: Any, candidates: Any) -> np.ndarray:
         def row(conversation: Conversation) -> list[float]:
             first, second = (float(p.pixels.mean()) for p in conversation.pictures)
+            if abs(first - second) < self.margin:
+                return [math.log(p) for p in (0.1, 0.1, 0.8)]
             probs = [0.8, 0.1, 0.1] if first > second else [0.1, 0.8, 0.1]
             return [math.log(p) for p in probs]
 
@@ -478,7 +482,12 @@ def test_comparisons_by_hand(tmp_path: Path) -> None:
     assert found["comparison, same picture two severities apart"].value == 0.5
     assert found["comparison, same picture two severities apart"].n == 12
     assert found["comparison, different pictures two severities apart"].value == 0.5
-    assert found["order flips, same picture"].value == 0
+    assert found["about equal, same picture"].value == found["order flips, same picture"].value == 0
+    undecided = Brightest()
+    undecided.margin = 38.5  # versions of one picture are 40 apart; of different ones 43 when darkened, else 37
+    equal = compare_figures(Assistant(undecided), path)
+    assert equal["about equal, same picture"].value == 0
+    assert equal["about equal, different pictures"].value == 0.5
     fewer = compare_figures(Assistant(Brightest()), path, pairs=4)
     assert fewer["comparison, same picture two severities apart"].n == 4
 
