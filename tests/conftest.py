@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 # Here, at the top level, because Hugging Face libraries read these once, when a test first imports them.
 for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(name, "1")
+
+# A suite that a script starts in the background inherits an ignored Ctrl-C, and so would the programs that it tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Markers of what only some environments have (make test-vllm makes one that has both), and the package that decides.
 NEEDED = {"vllm": "vllm", "torchvision": "torchvision"}
