@@ -290,13 +290,13 @@ def compare_figures(assistant: Assistant, synthetic: Path, *, pairs: int = 120, 
     out: dict[str, Any] = {}
     for name, pool in (("same picture", same), ("different pictures", other)):
         chosen = [pool[i] for i in rng.permutation(len(pool))[:pairs]]
-        right, ties, flips, groups = [], [], [], []
-        for a, b in chosen:
-            result = assistant.compare(load_image(a["pixels"]), load_image(b["pixels"]), explain=False)
-            right.append(result.winner == "a")
-            ties.append(result.winner == "tie")
-            flips.append(result.order_flip)
-            groups.append(a["source"])
+        results = [
+            assistant.compare(load_image(a["pixels"]), load_image(b["pixels"]), explain=False) for a, b in chosen
+        ]
+        groups = [a["source"] for a, _ in chosen]
+        right = [result.winner == "a" for result in results]
+        ties = [result.winner == "tie" for result in results]
+        flips = [result.order_flip for result in results]
         out[f"comparison, {name} two severities apart"] = _share(right, groups, len(chosen))
         out[f"about equal, {name}"] = _share(ties, groups, len(chosen))
         out[f"order flips, {name}"] = _share(flips, groups, len(chosen))
