@@ -55,9 +55,9 @@ def find_distortions(backend: Backend, pictures: Sequence[Picture]) -> list[tupl
         else:
             found[i].add(kind, float(row[1 + KINDS.index(kind)]))
             live[i] = asked[i].continued(prompt.phrase("kind", kind=kind))
-    live = _with_severity(backend, live, found)
+    live = _with_severity(backend, live, found, none=probs[:, 0])
     live = _with_second_kind(backend, live, found, prompt)
-    _with_severity(backend, live, found)
+    _with_severity(backend, live, found, none=np.zeros(len(pictures)))
     return [(tuple(f.findings), f.probabilities) for f in found]
 
 
@@ -120,13 +120,18 @@ def _with_second_kind(
     return out
 
 
-def _with_severity(backend: Backend, live: dict[int, Conversation], found: list[_Found]) -> dict[int, Conversation]:
-    """Read the severity of the kind each conversation just named into its last finding; returns them continued."""
+def _with_severity(
+    backend: Backend, live: dict[int, Conversation], found: list[_Found], *, none: np.ndarray
+) -> dict[int, Conversation]:
+    """Read the severity of the kind each conversation just named into its last finding; returns them continued.
+
+    `none`: the probability (N,) that there is no such distortion.
+    """
     asked, probs = read_severities(backend, live)
     words = _severity_words(load_prompt(_PROMPT))
     out = {}
     for i, row in probs.items():
-        severity = severity_of(row)
+        severity = severity_of(row, float(none[i]))
         found[i].rate_last(severity, float(row[severity - 1]))
         out[i] = asked[i].continued(words[severity - 1])
     return out

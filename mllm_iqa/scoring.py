@@ -40,14 +40,14 @@ def normalised(logprobs: np.ndarray) -> np.ndarray:
 
 
 def main_kind(none_probability: float, kind_probs: np.ndarray, exclude: frozenset[str] = frozenset()) -> str | None:
-    """The distortion kind a picture shows, or None when "no visible distortion" is more probable.
+    """The distortion kind a picture shows, or None when it is no less probable that there is none at all.
 
     The family is chosen first, by the summed probability of its kinds, so that a family of many similar kinds does
     not lose to a family of one; then the most probable kind of that family.
 
     Args:
-        none_probability: of a clean picture.
-        kind_probs: shape (len(KINDS),), aligned with `KINDS`.
+        none_probability: of a clean picture, 0..1.
+        kind_probs: shape (len(KINDS),), aligned with `KINDS`; with `none_probability` they sum to 1.
         exclude: families that must not be chosen (those already found).
     """
     by_family = {f: 0.0 for f in FAMILIES if f not in exclude}
@@ -55,20 +55,26 @@ def main_kind(none_probability: float, kind_probs: np.ndarray, exclude: frozense
         if FAMILY_OF[kind] in by_family:
             by_family[FAMILY_OF[kind]] += float(p)
     family = max(by_family, key=lambda f: by_family[f])
-    if none_probability >= by_family[family]:
+    if none_probability >= 0.5 or not by_family[family]:
         return None
     members = {k: float(p) for k, p in zip(KINDS, kind_probs, strict=True) if FAMILY_OF[k] == family}
     return max(members, key=lambda k: members[k])
 
 
-def severity_of(probs: np.ndarray) -> int:
+def severity_of(probs: np.ndarray, none_probability: float = 0.0) -> int:
     """Severity 1..5 from probabilities of the five severity words, slight first: their median, the milder of two.
 
     The median is the answer with the smallest expected distance to the true severity; the most probable word may lie
     far from where most of the probability is.
+
+    Args:
+        probs: shape (5,), of the words, given that there is damage.
+        none_probability: that there is none, in 0..0.5, which counts as severity 0: damage that may not be there is not
+            said to be severe.
     """
-    below = np.cumsum(np.asarray(probs, dtype=np.float64))
-    return 1 + int(np.argmax(below >= below[-1] / 2 - _ROUNDING))
+    words = np.asarray(probs, dtype=np.float64)
+    below = none_probability + (1 - none_probability) * np.cumsum(words) / words.sum()
+    return 1 + int(np.argmax(below >= 0.5 - _ROUNDING))
 
 
 def winner_of(forward: np.ndarray, backward: np.ndarray) -> tuple[Winner, dict[str, float], bool]:

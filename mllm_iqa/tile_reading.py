@@ -26,7 +26,7 @@ class TileReading:
         mos: float64 (N,), 1..5; NaN where the model gave no score.
         probs: float64 (N, 1 + len(KINDS)), probability of no distortion, then of each kind; None where the model
             cannot tell.
-        severities: int (N,), 1..5 of the most probable kind; 0 where none is more probable. None as `probs`.
+        severities: int (N,), 1..5 of the most probable kind; 0 where no distortion is found. None as `probs`.
     """
 
     mos: np.ndarray
@@ -80,5 +80,5 @@ def _found(assistant: Assistant, tiles: Sequence[Picture]) -> tuple[np.ndarray, 
     named = {i: asked[i].continued(prompt.phrase("kind", kind=kind)) for i, kind in enumerate(kinds) if kind}
     severities = np.zeros(len(tiles), dtype=int)
     for i, row in read_severities(assistant.backend, named)[1].items():
-        severities[i] = severity_of(row)
+        severities[i] = severity_of(row, float(probs[i, 0]))
     return probs, severities

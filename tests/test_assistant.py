@@ -194,8 +194,8 @@ RATE = {"The quality of the image is": {" good": 0.6, " fair": 0.2, " poor": 0.1
 TWO_FINDINGS = {
     # Noise: .25 + .2 = .45 of .95; blur .3, clean .2.
     "The image shows": {" no visible distortion": 0.2, " lens blur": 0.3, " color noise": 0.25, " gaussian noise": 0.2},
-    # The median; the mean, 2.2, would be "moderate".
-    "The image shows color noise (": {"slight": 0.4, "obvious": 0.6},
+    # The median, clean being severity 0: .21 and .79 * .3 = .24 are at most slight. The mean, 2.4, would be "moderate".
+    "The image shows color noise (": {"slight": 0.3, "obvious": 0.7},
     "The image shows color noise (obvious": {").": 0.2, ") and": 0.6},
     # Noise is taken already: of the rest, blur.
     "The image shows color noise (obvious) and": {" gaussian noise": 0.5, " lens blur": 0.3, " pixelation": 0.2},
@@ -217,8 +217,8 @@ def test_a_score_by_hand() -> None:
     assert score.explanation == f"{told} Most viewers would be satisfied."
     # Generated after, and conditioned on, the level and the findings.
     assert backend.asked[-1] == told
-    # Level 6/9, kinds .25/.95 and .3, severities .6 and .9.
-    keys = [6 / 9, 0.25 / 0.95, 0.6, 0.3, 0.9]
+    # Level 6/9, kinds .25/.95 and .3, severities .7 and .9.
+    keys = [6 / 9, 0.25 / 0.95, 0.7, 0.3, 0.9]
     assert score.confidence == pytest.approx(float(np.prod(keys) ** 0.2), rel=1e-4)
 
 
@@ -249,6 +249,17 @@ def test_one_finding_where_the_sentence_ends() -> None:
     once = TWO_FINDINGS | {"The image shows color noise (obvious": {").": 0.6, ") and": 0.2}}
     found = Assistant(Scripted(RATE | once)).score(pixels(0)).distortions
     assert found is not None and [f.kind for f in found] == ["color noise"]
+
+
+def test_a_distortion_that_may_not_be_there_is_said_to_be_mild() -> None:
+    unsure = {
+        "The image shows": {" no visible distortion": 0.45, " lens blur": 0.3, " jitter": 0.25},
+        # .45 and .55 * .1 = .055 are at most slight: more than half, though obvious is the most probable word.
+        "The image shows lens blur (": {"slight": 0.1, "obvious": 0.9},
+        "The image shows lens blur (slight": {").": 1.0},
+    }
+    score = Assistant(Scripted(RATE | unsure)).score(pixels(0))
+    assert score.distortions == (Finding("lens blur", "blur", 1, pytest.approx(0.3, abs=1e-6)),)
 
 
 # Many pictures
