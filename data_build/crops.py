@@ -20,8 +20,6 @@ from .variations import vary
 
 SHARE_CLEAN = 0.18
 SHARE_COMPOSITE = 0.16
-REDUCED_TO = 256
-"""Whole pictures of at most this many px per side show most of a photograph, reduced; larger ones may be parts."""
 _MARGIN = 16
 
 # Families that are drawn in pairs; `compatibility` says which pairs, and in which order they are applied.
@@ -83,17 +81,12 @@ def draw_distortions(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     return ((_draw_name(rng), min(5.0, float(rng.uniform(0.6, 5.5)))),)
 
 
-def _scaled(image: np.ndarray, scale: float, height: int, width: int) -> np.ndarray:
-    """A photograph reduced, to no less than height x width."""
-    size = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
 def _region(image: np.ndarray, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """A random region at native size, or (35 %) of the photograph reduced to 0.5..1 of its size, maybe mirrored."""
     if rng.random() < 0.35:
         scale = rng.uniform(max(0.5, height / image.shape[0], width / image.shape[1]), 1.0)
-        image = _scaled(image, scale, height, width)
+        size = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     top = int(rng.integers(image.shape[0] - height + 1))
     left = int(rng.integers(image.shape[1] - width + 1))
     region = image[top : top + height, left : left + width]
@@ -147,9 +140,6 @@ def distort_region(
 def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A clean picture that padding to multiples of 32 brings to `size`: (height, width) less 0 to 31 px per side.
 
-    One of at most `REDUCED_TO` px per side shows at least four fifths of the photograph's height or width: what damage
-    does to tones is seen there as well, for a fraction of the visual tokens.
-
     Args:
         image: uint8 RGB, at least size - 31 on each side.
         size: (height, width), multiples of 32.
@@ -158,9 +148,6 @@ def draw_whole(image: np.ndarray, size: tuple[int, int], rng: np.random.Generato
     low = [max(MIN_SIDE, side - 31) for side in size]
     high = [min(side, have) for side, have in zip(size, image.shape, strict=False)]
     height, width = (int(side) for side in rng.integers(low, high, endpoint=True))
-    if max(size) <= REDUCED_TO:
-        scale = min(1.0, rng.uniform(1, 1.25) * max(height / image.shape[0], width / image.shape[1]))
-        image = _scaled(image, scale, height, width)
     return _region(image, height, width, rng)
 
 

@@ -157,21 +157,6 @@ def test_a_whole_picture_is_padded_to_its_size(height: int, width: int) -> None:
     assert len(sides) == 1 if height == 321 else len(sides) > 20
 
 
-@pytest.mark.parametrize(("height", "width"), [(512, 512), (321, 481), (160, 400)])
-def test_a_small_whole_picture_shows_most_of_the_photograph(height: int, width: int) -> None:
-    # Left to right and top to bottom brighten a channel each: where a region begins and ends can be read.
-    down, right = np.meshgrid(np.linspace(0, 255, height), np.linspace(0, 255, width), indexing="ij")
-    photo = np.stack([down, right, down], axis=-1).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        region = draw_whole(photo, (160, 224), rng)
-        assert 129 <= region.shape[0] <= min(160, height)
-        assert 193 <= region.shape[1] <= 224
-        seen = [int(np.ptp(region[..., channel])) / 255 for channel in (0, 1)]
-        assert max(seen) > 0.75
-        assert distort_whole(region, (), rng).pixels.shape == (160, 224, 3)
-
-
 def test_a_whole_picture_is_distorted_to_its_border_and_then_padded(textured: Textured) -> None:
     region = textured(70, 90)
     made = distort_whole(region, (("detail.pixelate", 5.0),), np.random.default_rng(0))

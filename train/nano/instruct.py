@@ -1,8 +1,7 @@
 """Stages 2 and 3: teach the whole model to answer, on templated conversations about crops, pictures and photographs.
 
 Every picture of a batch is encoded once and shared by all conversations about it. At the word that is read as a
-score the loss is KL to a soft label over the full vocabulary; on all other answer tokens it is cross-entropy. Beside
-that the pictures' averaged tokens are read by heads that are thrown away (`pooled`).
+score the loss is KL to a soft label over the full vocabulary; on all other answer tokens it is cross-entropy.
 """
 
 from __future__ import annotations
@@ -17,19 +16,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
 from mllm_iqa.levels import LEVELS, SEVERITIES, VALUES
-from mllm_iqa.taxonomy import KINDS
 
 from ..losses import fidelity, kl_to_soft_label, ordinal
 from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
 from .loop import LoopPlan, digest_of, optimise, parameter_groups
-from .pooled import KINDS_WEIGHT, TONES_WEIGHT, PooledReadOuts, kind_targets, pooled, tone_shares
 
 CONVERSATIONS_PER_SCENE = 8
 NAMING = "distortion.v1"
@@ -56,21 +52,19 @@ CROPS_FIRST: Mix = (
 """Stage 2: mostly small crops, of which many fit into a second."""
 
 WHOLE_PICTURES: Mix = (
-    ("synthetic", "96px", 16, 0.05),
-    ("synthetic", "128px", 10, 0.04),
-    ("synthetic", "256px", 4, 0.07),
-    ("synthetic", "192x256px", 4, 0.09),
-    ("synthetic", "256x192px", 4, 0.05),
+    ("synthetic", "96px", 16, 0.07),
+    ("synthetic", "128px", 10, 0.05),
+    ("synthetic", "256px", 4, 0.12),
     ("synthetic", "288x416px", 2, 0.05),
-    ("synthetic", "352x512px", 2, 0.07),
+    ("synthetic", "352x512px", 2, 0.09),
     ("synthetic", "512x352px", 2, 0.05),
-    ("synthetic", "384x384px", 2, 0.06),
+    ("synthetic", "384x384px", 2, 0.08),
     ("synthetic", "384x512px", 1, 0.08),
     ("synthetic", "512x384px", 1, 0.05),
-    ("synthetic", "512x512px", 1, 0.05),
+    ("synthetic", "512x512px", 1, 0.06),
     ("whole photos", "256px", 2, 0.03),
     ("whole photos", "384px", 1, 0.09),
-    ("whole photos", "512px", 1, 0.17),
+    ("whole photos", "512px", 1, 0.18),
 )
 """Stage 3: pictures of the sizes people send; without it a large picture has come to mean a clean one."""
 
@@ -81,8 +75,6 @@ class InstructBatch:
 
     Attributes:
         pixels: uint8 (B, H, W, 3).
-        kinds: (B, 24) distributions over the kinds of distortion and "none"; all zero where unknown.
-        tones: (B, T) how each picture's tones are spread; see `pooled.tone_shares`.
         images: for each conversation the rows of `pixels` it shows, in order.
         input_ids, attention_mask, labels: (N, T), padded on the right; labels are -100 where nothing is learned.
         naming: bool (N,), which conversations name a picture's distortions and say nothing else.
@@ -92,8 +84,6 @@ class InstructBatch:
     """
 
     pixels: np.ndarray
-    kinds: torch.Tensor
-    tones: torch.Tensor
     images: list[tuple[int, ...]]
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
@@ -157,7 +147,6 @@ def collate(
     rng: np.random.Generator,
     *,
     photo_mos: list[float] | None,
-    findings: Sequence[Sequence[tuple[str, int]]] | None = None,
 ) -> InstructBatch:
     """Put up to `CONVERSATIONS_PER_SCENE` conversations of a scene into one batch, those that name distortions first.
 
@@ -169,7 +158,6 @@ def collate(
         tokenizer: of the model.
         rng: chooses the other conversations.
         photo_mos: human MOS of each row of `pixels`, for photographs of one data set.
-        findings: (kind, severity) pairs of each row of `pixels`; None where they are not known.
     """
     per_image = pixels.shape[1] * pixels.shape[2] // 32**2
     rows: list[tuple[list[int], list[int]]] = []
@@ -204,8 +192,6 @@ def collate(
             read_target[row, token] = p
     return InstructBatch(
         pixels,
-        torch.zeros(len(pixels), len(KINDS) + 1) if findings is None else kind_targets(findings),
-        tone_shares(pixels),
         images,
         torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in rows]),
         torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in rows]),
@@ -219,17 +205,13 @@ def collate(
     )
 
 
-def encode(model: Any, batch: InstructBatch) -> Any:
-    """The visual tokens of every picture of a batch, each encoded once."""
-    return model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
-
-
-def batch_logits(model: Any, batch: InstructBatch, encoded: Any) -> torch.Tensor:
+def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
     """Logits (M, V) at the M positions of `learned_positions(batch)`, row by row.
 
-    A picture's tokens (`encode`) are handed to all conversations that show it. Conversations with equally many pictures
-    go together, because few tokens of padding are then computed.
+    Every picture is encoded once and its tokens are handed to all conversations that show it. Conversations with
+    equally many pictures go together, because few tokens of padding are then computed.
     """
+    encoded = model.model.get_image_features(patchify(batch.pixels), grid_of(batch.pixels), return_dict=True)
     wanted = learned_positions(batch)
     pictures = torch.tensor([len(shown) for shown in batch.images])
     position = torch.arange(wanted.numel()).view_as(wanted)
@@ -340,8 +322,8 @@ class Scenes:
             first = turn % self.per_shard * self.per_batch
             scenes = _scenes(self.bank / f"instruct-{shard.name}")[first : first + self.per_batch]
             used = sorted({row for images, _ in scenes for row in images})
-            crops = [shard_crops(shard)[row] for row in used]
-            pixels, findings, mos = np.stack([c.pixels for c in crops]), [c.findings for c in crops], None
+            pixels = np.stack([shard_crops(shard)[row].pixels for row in used])
+            mos = None
         else:
             at = self.first + turn * self.per_batch
             scenes = [self.table[(at + k) % len(self.table)] for k in range(self.per_batch)]
@@ -350,10 +332,10 @@ class Scenes:
             pixels = np.stack(
                 [photo_view(self.photos[row], self.sides[0], rng, share_whole=share).pixels for row in used]
             )
-            findings, mos = None, [self.photos[row].mos for row in used]
+            mos = [self.photos[row].mos for row in used]
         place = {row: i for i, row in enumerate(used)}
         local = [([place[row] for row in images], conversations) for images, conversations in scenes]
-        return collate(local, pixels, tokenizer, rng, photo_mos=mos, findings=findings)
+        return collate(local, pixels, tokenizer, rng, photo_mos=mos)
 
 
 def missing_from(bank: Path, mix: Mix) -> list[str]:
@@ -404,26 +386,17 @@ def instruct(
         choice = int(choices[number])
         return kinds[choice].batch(int((choices[:number] == choice).sum()), tokenizer)
 
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        read_outs = PooledReadOuts()
-
     def step_loss(batch: InstructBatch) -> tuple[torch.Tensor, dict[str, float]]:
         with torch.autocast("cpu", torch.bfloat16, enabled=plan.bf16):
-            encoded = encode(model, batch)
-            logits = batch_logits(model, batch, encoded)
+            logits = batch_logits(model, batch)
         total, parts = instruct_loss(logits.float(), batch, level_ids, severity_ids)
-        for name, value in read_outs.losses(pooled(encoded), batch.kinds, batch.tones).items():
-            total, parts[name] = total + value, float(value.detach())
         prefix = "photo" if len(batch.mos) else label_of(batch)
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
-    learner = nn.ModuleDict({"nano": model, "read_outs": read_outs})
-    groups = parameter_groups(learner, plan, slow=("nano.model.visual",), factor=vision_rate)
+    groups = parameter_groups(model, plan, slow=("model.visual",), factor=vision_rate)
     settings: dict[str, object] = {"seed": seed, "mix": mix, "start": start, "vision_rate": vision_rate}
     settings |= {"starting weights": digest_of(model), "bank": plan_of(bank)}
-    settings["weights of the pooled tokens"] = {"kinds": KINDS_WEIGHT, "tones": TONES_WEIGHT}
-    optimise(learner, groups, make_batch, step_loss, plan, folder, settings)
+    optimise(model, groups, make_batch, step_loss, plan, folder, settings)
     return model
 
 

@@ -24,9 +24,11 @@ from mllm_iqa.taxonomy import KINDS
 from ..losses import fidelity, kl_to_soft_label
 from .data import CropShards, photo_batch, plan_of, read_photos
 from .loop import LoopPlan, optimise, parameter_groups
-from .model import dct_patch_weights, set_patch_weights, start_from_energies, vision_config
-from .pooled import POOLED, kind_targets
+from .model import HIDDEN, dct_patch_weights, set_patch_weights, start_from_energies, vision_config
 from .teacher import FEATURES, teacher_features
+
+KIND_INDEX = {kind: i for i, kind in enumerate(KINDS)}
+NONE = len(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,13 @@ class VisionWithHeads(nn.Module):
         tower = Qwen3VLVisionModel._from_config(vision_config(), attn_implementation="sdpa")  # type: ignore[no-untyped-call]
         self.visual = speed_up(tower)
         set_patch_weights(self.visual, dct_patch_weights())
-        self.norm = nn.LayerNorm(POOLED)
-        self.kinds = nn.Linear(POOLED, len(KINDS) + 1)
-        self.severity = nn.Linear(POOLED, 5)
-        self.levels = nn.Linear(POOLED, 5)
-        self.photo_levels = nn.Linear(POOLED, 5)
-        self.teacher = nn.Linear(POOLED, FEATURES)
+        width = HIDDEN * (1 + len(vision_config().deepstack_visual_indexes))
+        self.norm = nn.LayerNorm(width)
+        self.kinds = nn.Linear(width, len(KINDS) + 1)
+        self.severity = nn.Linear(width, 5)
+        self.levels = nn.Linear(width, 5)
+        self.photo_levels = nn.Linear(width, 5)
+        self.teacher = nn.Linear(width, FEATURES)
 
     def forward(self, pixels: np.ndarray) -> dict[str, torch.Tensor]:
         """uint8 RGB (B, H, W, 3) -> logits of each head and the teacher's predicted features."""
@@ -79,8 +82,16 @@ class VisionWithHeads(nn.Module):
 
 def synthetic_targets(batch: list[Any], std: float) -> Targets:
     """Targets of `data_build` synthetic pictures (objects with `findings` and `mos`); a second kind gets 0.4."""
-    kinds = kind_targets([item.findings for item in batch])
-    severity = torch.tensor([item.findings[0][1] - 1 if item.findings else -100 for item in batch])
+    kinds = torch.zeros(len(batch), len(KINDS) + 1)
+    severity = torch.full((len(batch),), -100)
+    for row, item in enumerate(batch):
+        weights = (0.6, 0.4) if len(item.findings) == 2 else (1.0,)
+        for (kind, _), weight in zip(item.findings, weights, strict=False):
+            kinds[row, KIND_INDEX[kind]] += weight
+        if item.findings:
+            severity[row] = item.findings[0][1] - 1
+        else:
+            kinds[row, NONE] = 1.0
     return Targets(kinds, severity, soft_labels([x.mos for x in batch], std), torch.tensor([x.mos for x in batch]))
 
 

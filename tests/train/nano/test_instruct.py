@@ -23,7 +23,6 @@ from mllm_iqa.train.nano.instruct import (
     Scenes,
     batch_logits,
     collate,
-    encode,
     instruct_loss,
     learned_positions,
     missing_from,
@@ -31,7 +30,6 @@ from mllm_iqa.train.nano.instruct import (
     tokenize,
 )
 from mllm_iqa.train.nano.model import build_nano
-from mllm_iqa.train.nano.pooled import kind_targets, tone_shares
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
@@ -311,7 +309,7 @@ def test_shared_pictures_give_the_logits_of_a_stock_forward(
     fast.load_state_dict(nano.state_dict())
     speed_up(fast.model.visual)
     learned = learned_positions(batch)
-    flat = batch_logits(fast, batch, encode(fast, batch))
+    flat = batch_logits(fast, batch)
     assert flat.shape == (int(learned.sum()), len(nano_tokenizer))
     together = torch.full((*learned.shape, flat.shape[1]), torch.nan)
     together[learned] = flat
@@ -348,8 +346,6 @@ def made_up(logits: torch.Tensor, labels: list[list[int]], **read: Any) -> Instr
     ids = torch.zeros(logits.shape[:2], dtype=torch.long)
     return InstructBatch(
         pixels=pictures(1),
-        kinds=torch.zeros(1, 24),
-        tones=tone_shares(pictures(1)),
         images=[(0,)] * len(logits),
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
@@ -541,22 +537,6 @@ def test_a_shard_too_small_for_a_batch_is_refused(tiny_bank: Path) -> None:
         Scenes(tiny_bank, "synthetic", "96px", 5, 0)
 
 
-def test_the_kinds_of_synthetic_pictures_are_known_and_those_of_photographs_not(
-    tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast
-) -> None:
-    shown = {row["pixels"]: row for row in pq.read_table(tiny_bank / "train-96px-0000.parquet").to_pylist()}
-    made = Scenes(tiny_bank, "synthetic", "96px", 2, 0).batch(0, nano_tokenizer)
-    rows = [shown[picture.tobytes()] for picture in made.pixels]
-    findings = [list(zip(row["kinds"], row["severities"], strict=True)) for row in rows]
-    assert any(findings)
-    torch.testing.assert_close(made.kinds, kind_targets(findings))
-    torch.testing.assert_close(made.tones, tone_shares(made.pixels))
-    photos = Scenes(tiny_bank, "whole photos", "96px", 1, 0).batch(0, nano_tokenizer)
-    assert photos.kinds.shape == (len(photos.pixels), made.kinds.shape[1])
-    assert not photos.kinds.any()
-    torch.testing.assert_close(photos.tones, tone_shares(photos.pixels))
-
-
 def test_whole_pictures_of_a_batch_have_both_sides(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
     made = Scenes(tiny_bank, "synthetic", "160x224px", 2, 0).batch(0, nano_tokenizer)
     assert made.pixels.shape[1:] == (160, 224, 3)
@@ -586,12 +566,12 @@ def test_a_step_lowers_the_loss(tiny_bank: Path, nano_tokenizer: PreTrainedToken
     severity_ids = nano_tokenizer.convert_tokens_to_ids(list(SEVERITIES))
     made = Scenes(tiny_bank, "whole photos", "96px", 1, 0).batch(0, nano_tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    before, parts = instruct_loss(batch_logits(model, made, encode(model, made)), made, level_ids, severity_ids)
+    before, parts = instruct_loss(batch_logits(model, made), made, level_ids, severity_ids)
     before.backward()
     assert set(parts) == {"text", "level", "fidelity"}
     untouched = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert untouched == []
     optimizer.step()
     with torch.inference_mode():
-        after, _ = instruct_loss(batch_logits(model, made, encode(model, made)), made, level_ids, severity_ids)
+        after, _ = instruct_loss(batch_logits(model, made), made, level_ids, severity_ids)
     assert float(after) < 0.95 * float(before.detach())
