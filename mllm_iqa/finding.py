@@ -55,9 +55,9 @@ def find_distortions(backend: Backend, pictures: Sequence[Picture]) -> list[tupl
         else:
             found[i].add(kind, float(row[1 + KINDS.index(kind)]))
             live[i] = asked[i].continued(prompt.phrase("kind", kind=kind))
-    live = _with_severity(backend, live, found, none=probs[:, 0])
+    live = _with_severity(backend, live, found, probs[:, 0])
     live = _with_second_kind(backend, live, found, prompt)
-    _with_severity(backend, live, found, none=np.zeros(len(pictures)))
+    _with_severity(backend, live, found, np.zeros(len(pictures)))
     return [(tuple(f.findings), f.probabilities) for f in found]
 
 
@@ -75,20 +75,29 @@ def read_kinds(backend: Backend, pictures: Sequence[Picture]) -> tuple[list[Conv
 
 
 def read_severities(
-    backend: Backend, named: dict[int, Conversation]
-) -> tuple[dict[int, Conversation], dict[int, np.ndarray]]:
+    backend: Backend, named: dict[int, Conversation], none: np.ndarray
+) -> tuple[dict[int, Conversation], dict[int, tuple[int, float]]]:
     """Ask how severe the kind is that each conversation just named.
 
+    Args:
+        backend: the engine.
+        named: conversations by the numbers of their pictures.
+        none: probability (N,) of every picture that there is no such distortion; see `severity_of`.
+
     Returns:
-        By the same numbers: the conversations continued up to the severity, and the probabilities of its five words,
-        slight first.
+        By the same numbers: the conversations continued up to the severity, and each severity, 1..5, with the
+        probability of its word.
     """
     if not named:
         return {}, {}
     prompt = load_prompt(_PROMPT)
     asked = {i: c.continued(prompt.phrase("before_severity")) for i, c in named.items()}
     probs = normalised(backend.continuation_logprobs(list(asked.values()), _severity_words(prompt)))
-    return asked, dict(zip(asked, probs, strict=True))
+    read = {}
+    for i, row in zip(asked, probs, strict=True):
+        severity = severity_of(row, float(none[i]))
+        read[i] = (severity, float(row[severity - 1]))
+    return asked, read
 
 
 def _kind_words(prompt: Prompt) -> list[str]:
@@ -121,17 +130,13 @@ def _with_second_kind(
 
 
 def _with_severity(
-    backend: Backend, live: dict[int, Conversation], found: list[_Found], *, none: np.ndarray
+    backend: Backend, live: dict[int, Conversation], found: list[_Found], none: np.ndarray
 ) -> dict[int, Conversation]:
-    """Read the severity of the kind each conversation just named into its last finding; returns them continued.
-
-    `none`: the probability (N,) that there is no such distortion.
-    """
-    asked, probs = read_severities(backend, live)
+    """Read the severity of the kind each conversation just named into its last finding; returns them continued."""
+    asked, read = read_severities(backend, live, none)
     words = _severity_words(load_prompt(_PROMPT))
     out = {}
-    for i, row in probs.items():
-        severity = severity_of(row, float(none[i]))
-        found[i].rate_last(severity, float(row[severity - 1]))
+    for i, (severity, probability) in read.items():
+        found[i].rate_last(severity, probability)
         out[i] = asked[i].continued(words[severity - 1])
     return out

@@ -11,7 +11,7 @@ import numpy as np
 from .finding import read_kinds, read_severities
 from .images import Picture
 from .prompt_files import load_prompt
-from .scoring import main_kind, severity_of
+from .scoring import main_kind
 from .types import Failure
 
 if TYPE_CHECKING:
@@ -79,6 +79,6 @@ def _found(assistant: Assistant, tiles: Sequence[Picture]) -> tuple[np.ndarray, 
     kinds = [main_kind(float(row[0]), row[1:]) for row in probs]
     named = {i: asked[i].continued(prompt.phrase("kind", kind=kind)) for i, kind in enumerate(kinds) if kind}
     severities = np.zeros(len(tiles), dtype=int)
-    for i, row in read_severities(assistant.backend, named)[1].items():
-        severities[i] = severity_of(row, float(probs[i, 0]))
+    for i, (severity, _) in read_severities(assistant.backend, named, probs[:, 0])[1].items():
+        severities[i] = severity
     return probs, severities

@@ -86,7 +86,7 @@ def test_similar_kinds_win_together_against_one_more_probable() -> None:
 
 
 def test_damage_that_is_more_probable_than_none_is_named_although_no_family_alone_is() -> None:
-    # Families .25, .25 and .1 against clean .4: with .6 something is wrong, and the blurs win, .15 + .1.
+    # Families .26, .24 and .1 against clean .4: with .6 something is wrong, and the blurs win, .16 + .1.
     probs = kinds(lens_blur=0.16, jitter=0.1, pixelation=0.24, overexposure=0.1)
     assert main_kind(0.4, probs) == "lens blur"
     assert main_kind(0.55, 0.75 * probs) is None
