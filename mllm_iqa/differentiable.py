@@ -39,9 +39,7 @@ class DifferentiableScore:
     The same question, read-out and preparation as `Assistant.score(image, explain=False)`, computed in torch from the
     picture to the MOS. For pictures whose values are whole 255ths and that fit the model's pixel budget the MOS is
     that of `Assistant.score` to 1e-3. Values between are not rounded to 8 bits, and larger pictures are reduced by the
-    same Lanczos filter without Pillow's rounding between its passes: both move the MOS by less than 0.03. A model that
-    reads the tones of a picture (`mllm_iqa.tones`) is told those of its values in whole 255ths; gradients do not flow
-    through them.
+    same Lanczos filter without Pillow's rounding between its passes: both move the MOS by less than 0.03.
 
     The weights of the model are frozen (`requires_grad_(False)`); only pictures get gradients.
     """
@@ -121,17 +119,17 @@ class DifferentiableScore:
     def _inputs(self, x: torch.Tensor, said: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """What the model takes for N pictures of one size, the level's tokens `said` so far at the end."""
         count, _, height, width = x.shape
-        shown = (x.detach() * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        each = [self._read(Picture(pixels, ImageInfo("", width, height, width, height))) for pixels in shown]
-        begun = torch.tensor([said], dtype=torch.long).expand(count, -1)
-        ids = torch.cat([torch.cat([one["input_ids"] for one in each]), begun], dim=1)
-        types = functional.pad(torch.cat([one["mm_token_type_ids"] for one in each]), (0, len(said)))
+        blank = Picture(np.zeros((height, width, 3), np.uint8), ImageInfo("", width, height, width, height))
+        asked = Conversation.ask([blank], self._prompt.question, self._prompt.answer_prefix)
+        one = self._backend.inputs_of(self._backend.text_of(asked), [blank])
+        ids = torch.cat([one["input_ids"], torch.tensor([said], dtype=torch.long)], dim=1)
+        types = functional.pad(one["mm_token_type_ids"], (0, len(said)))
         processor = self._backend.image_processor
         return {
-            "input_ids": ids.to(self.device),
-            "attention_mask": torch.ones_like(ids).to(self.device),
-            "mm_token_type_ids": types.to(self.device),
-            "image_grid_thw": torch.cat([one["image_grid_thw"] for one in each]).to(self.device),
+            "input_ids": ids.expand(count, -1).to(self.device),
+            "attention_mask": torch.ones_like(ids).expand(count, -1).to(self.device),
+            "mm_token_type_ids": types.expand(count, -1).to(self.device),
+            "image_grid_thw": one["image_grid_thw"].expand(count, -1).to(self.device),
             "pixel_values": patches(
                 x,
                 patch=processor.patch_size,
@@ -141,12 +139,6 @@ class DifferentiableScore:
                 std=processor.image_std,
             ).to(self._model.dtype),
         }
-
-    def _read(self, picture: Picture) -> dict[str, torch.Tensor]:
-        """The tokens of the question about one picture, as many for each of one size."""
-        asked = Conversation.ask([picture], self._prompt.question, self._prompt.answer_prefix)
-        read: dict[str, torch.Tensor] = self._backend.inputs_of(self._backend.text_of(asked), [picture])
-        return read
 
     def _fitted(self, x: torch.Tensor) -> torch.Tensor:
         """Reduced to the pixel budget, as intake does."""

@@ -4,8 +4,7 @@
 
 Adds what a checkpoint needs to give the same numbers as the other engines: pictures are neither resized nor prepared
 otherwise, answers are greedy, several pictures fit into a conversation, and weights have the names vLLM knows. On a GPU
-`vllm serve` with the printed arguments does the same. A model that reads the tones of its pictures gets them from our
-client; another one puts the text of `mllm_iqa.tones.tones_text` after every picture itself.
+`vllm serve` with the printed arguments does the same.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tones import tones_of
 from .base import Conversation
 
 
@@ -18,11 +17,7 @@ def template_text(template: Any, conversation: Conversation, *, closed: bool = F
         closed: let the assistant's last turn end as the template ends a turn, as a model learns to.
     """
     messages: list[dict[str, Any]] = []
-    pictures: list[dict[str, Any]] = []
-    for picture in conversation.pictures:
-        pictures.append({"type": "image"})
-        if reads_tones(template):
-            pictures.append({"type": "tones", "text": tones_of(picture)})
+    pictures = [{"type": "image"} for _ in conversation.pictures]
     for turn in conversation.turns:
         parts: list[dict[str, Any]] = []
         if turn.role == "user" and pictures:
@@ -42,8 +37,3 @@ def template_text(template: Any, conversation: Conversation, *, closed: bool = F
 def template_options(template: Any) -> dict[str, bool]:
     """What a template must be told so that the answer begins at once: no thinking aloud before it."""
     return {"enable_thinking": False} if "enable_thinking" in str(template.chat_template) else {}
-
-
-def reads_tones(template: Any) -> bool:
-    """Whether the model was taught to read the tones of every picture after it; see `mllm_iqa.tones`."""
-    return "'tones'" in str(template.chat_template)

@@ -25,7 +25,6 @@ from pydantic import ValidationError
 from ..errors import BackendError
 from ..images import Picture
 from ..registry import MODELS
-from ..tones import tones_of
 from .base import Conversation
 from .http_client import JsonClient
 from .openai_logprobs import ServerTokens, candidates_row, check_length, top_row, vllm_row
@@ -213,7 +212,8 @@ class OpenAIBackend:
         for turn in conversation.turns:
             content: Any = turn.text
             if turn.role == "user" and pictures:
-                content, pictures = [*self._shown(pictures), {"type": "text", "text": turn.text}], ()
+                urls = [{"type": "image_url", "image_url": {"url": self._uri(p)}} for p in pictures]
+                content, pictures = [*urls, {"type": "text", "text": turn.text}], ()
             messages.append({"role": turn.role, "content": content})
         body: dict[str, Any] = {"model": self._served, "messages": messages, "temperature": 0.0}
         if conversation.turns[-1].role == "assistant":
@@ -221,15 +221,6 @@ class OpenAIBackend:
         if self._kind == "vllm" and self._reader is not None and self._reader.template_options:
             body["chat_template_kwargs"] = self._reader.template_options
         return body
-
-    def _shown(self, pictures: Sequence[Picture]) -> list[dict[str, Any]]:
-        """The parts of a message that show pictures; a server of ours measures their tones itself, others do not."""
-        parts: list[dict[str, Any]] = []
-        for picture in pictures:
-            parts.append({"type": "image_url", "image_url": {"url": self._uri(picture)}})
-            if self._reader is not None and self._reader.reads_tones:
-                parts.append({"type": "text", "text": tones_of(picture)})
-        return parts
 
     def _uri(self, picture: Picture) -> str:
         """A picture as a data URI of a PNG: every pixel as it is."""

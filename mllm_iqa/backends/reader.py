@@ -21,7 +21,7 @@ from ..errors import CheckpointError
 from ..images import MAX_ASPECT, MIN_SIDE, Picture, pad_to_multiple
 from .base import Conversation
 from .candidates import Ids
-from .chat_template import reads_tones, template_options, template_text
+from .chat_template import template_options, template_text
 from .processors import picture_processor
 from .rows import GRID_FAMILIES
 
@@ -79,11 +79,6 @@ class CheckpointReader:
     def template_options(self) -> dict[str, bool]:
         """What a server that renders the template must be told; see `chat_template`."""
         return template_options(self._template)
-
-    @property
-    def reads_tones(self) -> bool:
-        """Whether every picture is followed by its tones; see `chat_template`."""
-        return reads_tones(self._template)
 
     def token_ids(self, text: str) -> Ids:
         """Tokens of a template's text, the template's own placeholder for each picture."""

@@ -40,7 +40,6 @@ from mllm_iqa.backends.huggingface import HuggingFaceBackend
 from mllm_iqa.errors import BackendError, IqaError, PromptError
 from mllm_iqa.images import Picture, load_image, pad_to_multiple
 from mllm_iqa.levels import LEVELS
-from mllm_iqa.tones import tones_of, tones_text
 
 QUESTION, PREFIX = "How would you rate the quality of this image?", "The quality of the image is"
 LEVEL_WORDS = [f" {level}" for level in LEVELS]
@@ -63,7 +62,7 @@ CONVERSATIONS = {
     "one": asked((64, 96)),
     "one-padded": asked((50, 70)),
     "two-equal": asked((64, 64), (64, 64)),
-    "two-different": asked((32, 96), (70, 40), seed=2),
+    "two-different": asked((32, 96), (70, 40)),
     "none": asked(),
 }
 
@@ -94,9 +93,8 @@ def qwen_inputs(folder: Path, conversation: Conversation) -> dict[str, torch.Ten
         multiple = images.patch_size * images.merge_size
         pixels = [pad_to_multiple(p.pixels, multiple) for p in conversation.pictures]
         out = dict(images(pixels, do_resize=False, return_tensors="pt"))
-        for picture, grid in zip(conversation.pictures, out["image_grid_thw"], strict=True):
+        for grid in out["image_grid_thw"]:
             seen += "<|vision_start|>" + "<|image_pad|>" * int(grid.prod() // 4) + "<|vision_end|>"
-            seen += tones_text(picture.pixels)
     question, answer = (turn.text for turn in conversation.turns)
     text = f"<|im_start|>user\n{seen}{question}<|im_end|>\n<|im_start|>assistant\n{answer}"
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
@@ -438,10 +436,9 @@ def test_a_chat_of_several_turns(backend: HuggingFaceBackend) -> None:
     turns = (Turn("user", "Rate it."), Turn("assistant", "It is good."), Turn("user", "Why?"))
     row = backend._row(Conversation((shown,), turns))
     text = backend.tokenizer.decode(row.ids)
-    # The picture stands once, before the first words, as 4 merged tokens, and after it its tones.
-    seen = "<|vision_start|>" + "<|image_pad|>" * 4 + "<|vision_end|>" + tones_of(shown)
+    # The picture stands once, before the first words, as 4 merged tokens.
     assert text == (
-        f"<|im_start|>user\n{seen}Rate it.<|im_end|>\n"
+        "<|im_start|>user\n<|vision_start|>" + "<|image_pad|>" * 4 + "<|vision_end|>Rate it.<|im_end|>\n"
         "<|im_start|>assistant\nIt is good.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )
 

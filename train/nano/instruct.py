@@ -22,7 +22,6 @@ from transformers import PreTrainedTokenizerBase
 from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up, takes_encoded_pictures
 from mllm_iqa.levels import LEVELS, SEVERITIES, VALUES
-from mllm_iqa.tones import tones_text
 
 from ..losses import fidelity, kl_to_soft_label, ordinal
 from .data import CropShards, Photo, photo_view, plan_of, read_photos, shard_crops
@@ -97,15 +96,11 @@ class InstructBatch:
     mos: torch.Tensor
 
 
-def render(question: str, tones: Sequence[str], tokens_per_image: int, history: Sequence[tuple[str, str]] = ()) -> str:
-    """The chat template's text up to where the answer begins (tested equal).
-
-    Pictures stand in the first user turn, each followed by its tones; with no tokens for them the tones stand alone.
-    """
-    picture = "<|vision_start|>" + "<|image_pad|>" * tokens_per_image + "<|vision_end|>" if tokens_per_image else ""
-    shown = "".join(picture + text for text in tones)
+def render(question: str, images: int, tokens_per_image: int, history: Sequence[tuple[str, str]] = ()) -> str:
+    """The chat template's text up to where the answer begins (tested equal); pictures stand in the first user turn."""
+    picture = "<|vision_start|>" + "<|image_pad|>" * tokens_per_image + "<|vision_end|>"
     turns = "".join(f"{q}<|im_end|>\n<|im_start|>assistant\n{a}<|im_end|>\n<|im_start|>user\n" for q, a in history)
-    return f"<|im_start|>user\n{shown}{turns}{question}<|im_end|>\n<|im_start|>assistant\n"
+    return f"<|im_start|>user\n{picture * images}{turns}{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @lru_cache(maxsize=16)  # as many as shards are in use at a time
@@ -116,20 +111,14 @@ def _scenes(path: Path) -> list[tuple[list[int], list[dict[str, Any]]]]:
 
 
 def tokenize(
-    conversation: dict[str, Any], tokenizer: PreTrainedTokenizerBase, tokens_per_image: int, tones: Sequence[str]
+    conversation: dict[str, Any], tokenizer: PreTrainedTokenizerBase, tokens_per_image: int
 ) -> tuple[list[int], list[int], int, dict[int, float]]:
     """One conversation as (ids, labels, position of the read word or -1, {token: probability} at that position).
-
-    Args:
-        conversation: as `Scenes` reads it.
-        tokenizer: of the model.
-        tokens_per_image: of every picture; 0 = only its tones are shown.
-        tones: of each of its pictures, see `tones_text`.
 
     Raises:
         DataError: the read word does not start at a token, or two candidates begin with the same token.
     """
-    prompt = render(conversation["question"], tones, tokens_per_image, conversation["history"])
+    prompt = render(conversation["question"], len(conversation["images"]), tokens_per_image, conversation["history"])
     answer, read_at = conversation["answer"], conversation["read_at"]
     encoded = tokenizer(prompt + answer + "<|im_end|>", return_offsets_mapping=True, add_special_tokens=False)
     ids: list[int] = encoded["input_ids"]
@@ -161,8 +150,7 @@ def collate(
 ) -> InstructBatch:
     """Put up to `CONVERSATIONS_PER_SCENE` conversations of a scene into one batch, those that name distortions first.
 
-    A picture costs more than a conversation about it, so no question about what is wrong with it is left out. It is
-    asked once more without the picture, so that its tones are learned to be read.
+    A picture costs more than a conversation about it, so no question about what is wrong with it is left out.
 
     Args:
         scenes: (rows of `pixels`, conversations) pairs; a conversation's images index the first list.
@@ -172,7 +160,6 @@ def collate(
         photo_mos: human MOS of each row of `pixels`, for photographs of one data set.
     """
     per_image = pixels.shape[1] * pixels.shape[2] // 32**2
-    tones = [tones_text(picture) for picture in pixels]
     rows: list[tuple[list[int], list[int]]] = []
     images: list[tuple[int, ...]] = []
     naming: list[bool] = []
@@ -185,9 +172,8 @@ def collate(
         count = min(CONVERSATIONS_PER_SCENE if photo_mos is None else 14, len(conversations))
         mixed = [conversations[k] for k in rng.permutation(len(conversations))]
         for conversation in sorted(mixed, key=lambda c: c["task"] != NAMING)[:count]:
+            ids, labels, position, target = tokenize(conversation, tokenizer, per_image)
             shown = tuple(indices[i] for i in conversation["images"])
-            told = [tones[i] for i in shown]
-            ids, labels, position, target = tokenize(conversation, tokenizer, per_image, told)
             if position >= 0:
                 if photo_mos is not None and conversation["task"] == "rate.v1":
                     mos_rows.append(len(read_rows))
@@ -198,10 +184,6 @@ def collate(
             rows.append((ids, labels))
             images.append(shown)
             naming.append(conversation["task"] == NAMING)
-            if conversation["task"] == NAMING:
-                rows.append(tokenize(conversation, tokenizer, 0, told)[:2])
-                images.append(())
-                naming.append(True)
     length = max(len(ids) for ids, _ in rows)
     pad = tokenizer.pad_token_id
     read_target = torch.zeros(len(targets), len(tokenizer))
@@ -238,20 +220,18 @@ def batch_logits(model: Any, batch: InstructBatch) -> torch.Tensor:
         rows = (pictures == count).nonzero()[:, 0]
         length = int(batch.attention_mask[rows].sum(dim=1).max())
         ids = batch.input_ids[rows, :length]
-        shown: dict[str, Any] = {}
-        if count:
-            order = [picture for row in rows.tolist() for picture in batch.images[row]]
-            out = type(encoded)(
-                pooler_output=[encoded.pooler_output[k] for k in order],
-                deepstack_features=[[layer[k] for k in order] for layer in encoded.deepstack_features],
-            )
-            shown = {"image_grid_thw": grid_of(batch.pixels)[order], "mm_encoder_outputs": {"image": out}}
+        order = [picture for row in rows.tolist() for picture in batch.images[row]]
+        out = type(encoded)(
+            pooler_output=[encoded.pooler_output[k] for k in order],
+            deepstack_features=[[layer[k] for k in order] for layer in encoded.deepstack_features],
+        )
         states = model.model(
             input_ids=ids,
             attention_mask=batch.attention_mask[rows, :length],
             mm_token_type_ids=(ids == model.config.image_token_id).long(),
+            image_grid_thw=grid_of(batch.pixels)[order],
+            mm_encoder_outputs={"image": out},
             use_cache=False,
-            **shown,
         ).last_hidden_state
         here = wanted[rows, :length]
         hidden.append(states[here])

@@ -17,7 +17,7 @@ from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
 from .model import build_nano
 from .pretrain_vision import load_tower, pretrain
 from .recipe import NanoRecipe
-from .tokenizer import CHAT_TEMPLATE, build_tokenizer
+from .tokenizer import build_tokenizer
 
 
 def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
@@ -101,7 +101,7 @@ def _mean_of(folders: Sequence[Path]) -> tuple[Any, PreTrainedTokenizerBase]:
 
 
 def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
-    """An earlier checkpoint in float32, with its own tokenizer and the chat template that `render` follows."""
+    """An earlier checkpoint in float32, with its own tokenizer."""
     card = read_card(folder)
     if card is not None:
         verify(folder, card)
@@ -111,5 +111,4 @@ def _loaded(folder: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     for key in ("is_local", "local_files_only"):  # of this loading; they would be saved with it
         tokenizer.init_kwargs.pop(key, None)
-    tokenizer.chat_template = CHAT_TEMPLATE
     return model, tokenizer

@@ -24,7 +24,6 @@ from mllm_iqa.checkpoints import read_card, sha256_of, verify
 from mllm_iqa.errors import CheckpointError
 from mllm_iqa.fast_vision import grid_of, patchify
 from mllm_iqa.prompt_files import load_prompt
-from mllm_iqa.tones import tones_text
 
 MAX_PIXELS = 128 * 128
 
@@ -173,10 +172,9 @@ def test_two_writes_are_the_same_bytes(
 @pytest.mark.torchvision  # the processor of this family needs it for videos
 def test_the_stock_processor_asks_as_training_did(folder: Path, picture: np.ndarray) -> None:
     processor = AutoProcessor.from_pretrained(folder)
-    tones = tones_text(picture)
-    content = [{"type": "image"}, {"type": "tones", "text": tones}, {"type": "text", "text": "How?"}]
+    content = [{"type": "image"}, {"type": "text", "text": "How?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     made = processor(text=[text], images=[picture], return_tensors="pt")
     # 64 x 96 px are 2 x 3 squares of 32 px, a token each.
-    assert processor.tokenizer.decode(made["input_ids"][0]) == render("How?", [tones], 6)
+    assert processor.tokenizer.decode(made["input_ids"][0]) == render("How?", 1, 6)
     assert made["image_grid_thw"].tolist() == grid_of(picture[None]).tolist()

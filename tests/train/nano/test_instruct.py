@@ -33,18 +33,13 @@ from mllm_iqa.train.nano.model import build_nano
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
-from mllm_iqa.backends.base import Conversation
-from mllm_iqa.backends.chat_template import template_text
 from mllm_iqa.errors import DataError
 from mllm_iqa.fast_vision import grid_of, patchify, speed_up
-from mllm_iqa.images import load_image
 from mllm_iqa.levels import LEVELS, SEVERITIES
-from mllm_iqa.tones import tones_text
 
 Talk = dict[str, Any]
 PREFIX = "The quality of the image is"
 IM_END = "<|im_end|>"
-TONES = {"type": "tones", "text": "a01b99\n"}
 
 
 def talk(answer: str, *, images: tuple[int, ...] = (0,), learn_from: int = 0, **read: Any) -> Talk:
@@ -81,25 +76,25 @@ def test_rendered_text_is_the_chat_template_with_its_pictures_expanded(
     nano_tokenizer: PreTrainedTokenizerFast, images: int
 ) -> None:
     question = "Which of the two images has the better quality?"
-    shown = [load_image(pixels) for pixels in pictures(images)]
-    template = template_text(nano_tokenizer, Conversation.ask(shown, question))
-    tones = [tones_text(picture.pixels) for picture in shown]
-    assert all(text in template for text in tones)
-    assert render(question, tones, 9) == template.replace("<|image_pad|>", "<|image_pad|>" * 9)
+    content = [*({"type": "image"} for _ in range(images)), {"type": "text", "text": question}]
+    template = nano_tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    assert render(question, images, 9) == template.replace("<|image_pad|>", "<|image_pad|>" * 9)
 
 
 def test_earlier_turns_are_the_chat_template_too_and_teach_nothing(nano_tokenizer: PreTrainedTokenizerFast) -> None:
     c = rating() | {"history": [["Is there any noise?", "No, there is no noise."]]}
     messages: list[dict[str, Any]] = [
-        {"role": "user", "content": [{"type": "image"}, TONES, {"type": "text", "text": "Is there any noise?"}]},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there any noise?"}]},
         {"role": "assistant", "content": "No, there is no noise."},
         {"role": "user", "content": c["question"]},
         {"role": "assistant", "content": c["answer"]},
     ]
     template = nano_tokenizer.apply_chat_template(messages, tokenize=False)
-    ids, labels, position, _ = tokenize(c, nano_tokenizer, 1, [TONES["text"]])
+    ids, labels, position, _ = tokenize(c, nano_tokenizer, 1)
     assert nano_tokenizer.decode(ids) + "\n" == template
-    alone = tokenize(rating(), nano_tokenizer, 1, [TONES["text"]])
+    alone = tokenize(rating(), nano_tokenizer, 1)
     assert [i for i in labels if i >= 0] == [i for i in alone[1] if i >= 0]
     assert len(ids) - position == len(alone[0]) - alone[2]
 
@@ -107,11 +102,11 @@ def test_earlier_turns_are_the_chat_template_too_and_teach_nothing(nano_tokenize
 def test_the_whole_conversation_is_the_chat_template_too(nano_tokenizer: PreTrainedTokenizerFast) -> None:
     c = rating()
     messages = [
-        {"role": "user", "content": [{"type": "image"}, TONES, {"type": "text", "text": c["question"]}]},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": c["question"]}]},
         {"role": "assistant", "content": c["answer"]},
     ]
     template = nano_tokenizer.apply_chat_template(messages, tokenize=False)
-    ids, *_ = tokenize(c, nano_tokenizer, 1, [TONES["text"]])
+    ids, *_ = tokenize(c, nano_tokenizer, 1)
     assert nano_tokenizer.decode(ids) + "\n" == template
 
 
@@ -123,8 +118,8 @@ def test_what_is_read_and_what_is_learned_of_a_rating(nano_tokenizer: PreTrained
         return nano_tokenizer.encode(text, add_special_tokens=False)
 
     c = rating(rest=" It shows jitter (slight).")
-    ids, labels, position, target = tokenize(c, nano_tokenizer, 4, [TONES["text"]])
-    before = encode(render(c["question"], [TONES["text"]], 4)) + encode(PREFIX)
+    ids, labels, position, target = tokenize(c, nano_tokenizer, 4)
+    before = encode(render(c["question"], 1, 4)) + encode(PREFIX)
     after = encode(". It shows jitter (slight).") + encode(IM_END)
     assert ids == [*before, *encode(" good"), *after]
     assert ids.count(nano_tokenizer.convert_tokens_to_ids("<|image_pad|>")) == 4
@@ -137,7 +132,7 @@ def test_what_is_read_and_what_is_learned_of_a_rating(nano_tokenizer: PreTrained
 
 def test_an_answer_without_a_level_is_learned_whole(nano_tokenizer: PreTrainedTokenizerFast) -> None:
     c = talk("The image shows jitter (slight).")
-    ids, labels, position, target = tokenize(c, nano_tokenizer, 1, [""])
+    ids, labels, position, target = tokenize(c, nano_tokenizer, 1)
     answer = nano_tokenizer.encode(c["answer"] + IM_END, add_special_tokens=False)
     assert (position, target) == (-1, {})
     assert labels == [-100] * (len(ids) - len(answer)) + answer
@@ -148,7 +143,7 @@ def test_learning_begins_where_the_conversation_says(nano_tokenizer: PreTrainedT
     said, seen = f"{PREFIX} good. No single distortion stands out.", " The picture is dark."
     c = rating()
     c |= {"answer": said + seen, "learn_from": len(said)}
-    ids, labels, position, target = tokenize(c, nano_tokenizer, 1, [""])
+    ids, labels, position, target = tokenize(c, nano_tokenizer, 1)
     learned = nano_tokenizer.encode(seen + IM_END, add_special_tokens=False)
     assert labels == [-100] * (len(ids) - len(learned)) + learned
     # The soft label is learned all the same.
@@ -158,7 +153,7 @@ def test_learning_begins_where_the_conversation_says(nano_tokenizer: PreTrainedT
 
 def test_a_read_word_within_a_token_is_refused(nano_tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(DataError, match="no token begins at the word read in 'The quality of the image is good"):
-        tokenize({**rating(), "read_at": len(PREFIX) + 2}, nano_tokenizer, 1, [""])
+        tokenize({**rating(), "read_at": len(PREFIX) + 2}, nano_tokenizer, 1)
 
 
 def test_candidates_that_begin_with_one_token_are_refused() -> None:
@@ -166,7 +161,7 @@ def test_candidates_that_begin_with_one_token_are_refused() -> None:
     core = Tokenizer(models.BPE({byte: n for n, byte in enumerate(pre_tokenizers.ByteLevel.alphabet())}, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     with pytest.raises(DataError, match="begin with the same token"):
-        tokenize(rating(), PreTrainedTokenizerFast(tokenizer_object=core), 1, [""])
+        tokenize(rating(), PreTrainedTokenizerFast(tokenizer_object=core), 1)
 
 
 # Batches
@@ -211,7 +206,7 @@ def batch(nano_tokenizer: PreTrainedTokenizerFast) -> InstructBatch:
 
 def test_a_batch_is_padded_on_the_right(batch: InstructBatch, nano_tokenizer: PreTrainedTokenizerFast) -> None:
     count, length = batch.input_ids.shape
-    assert count == 7
+    assert count == 6
     assert batch.attention_mask.shape == batch.labels.shape == (count, length)
     lengths = batch.attention_mask.sum(dim=1)
     assert lengths.max() == length
@@ -226,18 +221,15 @@ def test_a_batch_is_padded_on_the_right(batch: InstructBatch, nano_tokenizer: Pr
 
 def test_conversations_show_the_pictures_of_their_scene(batch: InstructBatch) -> None:
     # The first scene's picture 0 is row 1 of the pixels and its picture 1 is row 0.
-    assert Counter(batch.images) == Counter([(1,), (0,), (1, 0), (0, 1), (0,), (2,), ()])
+    assert Counter(batch.images) == Counter([(1,), (0,), (1, 0), (0, 1), (0,), (2,)])
 
 
 def test_the_batch_knows_which_answers_name_distortions(
     batch: InstructBatch, nano_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     named = [nano_tokenizer.decode(batch.input_ids[row]) for row in batch.naming.nonzero()[:, 0]]
-    assert len(named) == 2
-    # Once with the picture and once with its tones alone.
-    tones = tones_text(batch.pixels[0])
-    assert f"<|im_start|>user\n{tones}How would" in named[1] and f"<|vision_end|>{tones}How would" in named[0]
-    assert all("The image shows jitter (slight)." in text for text in named)
+    assert len(named) == 1
+    assert "The image shows jitter (slight)." in named[0]
 
 
 def test_the_number_of_picture_tokens_follows_from_the_size(
@@ -277,9 +269,9 @@ def test_no_picture_is_encoded_without_asking_what_is_wrong_with_it(nano_tokeniz
     for seed in range(5):
         scene = ([0, 1, 2, 3], [*[rating(level) for level in LEVELS] * 4, *named])
         made = collate([scene], pictures(4), nano_tokenizer, np.random.default_rng(seed), photo_mos=None)
-        assert sum(map(bool, made.images)) == CONVERSATIONS_PER_SCENE
+        assert len(made.images) == CONVERSATIONS_PER_SCENE
         named_first = [shown for shown, names in zip(made.images, made.naming.tolist(), strict=True) if names]
-        assert sorted(named_first) == [(), (), (), (), (0,), (1,), (2,), (3,)]
+        assert sorted(named_first) == [(0,), (1,), (2,), (3,)]
 
 
 def test_ratings_of_photographs_carry_their_human_mos(nano_tokenizer: PreTrainedTokenizerFast) -> None:
@@ -325,9 +317,12 @@ def test_shared_pictures_give_the_logits_of_a_stock_forward(
     for row, shown in enumerate(batch.images):
         n = int(batch.attention_mask[row].sum())
         ids, pixels = batch.input_ids[row : row + 1, :n], batch.pixels[list(shown)]
-        seen = {"pixel_values": patchify(pixels), "image_grid_thw": grid_of(pixels)} if shown else {}
-        types = (ids == nano.config.image_token_id).long()
-        logits = nano(input_ids=ids, mm_token_type_ids=types, **seen).logits[0]
+        logits = nano(
+            input_ids=ids,
+            mm_token_type_ids=(ids == nano.config.image_token_id).long(),
+            pixel_values=patchify(pixels),
+            image_grid_thw=grid_of(pixels),
+        ).logits[0]
         # float32 sums in another order: other rows beside it, batched attention.
         at = learned[row, :n]
         assert not learned[row, n - 1 :].any()
@@ -491,7 +486,7 @@ def test_crops_of_a_batch_are_those_their_scenes_are_about(
     made = kind.batch(3, nano_tokenizer)
     mine = scenes[2:4]
     assert {p.tobytes() for p in made.pixels} == {rows[i]["pixels"] for scene in mine for i in scene["images"]}
-    assert sum(map(bool, made.images)) == 2 * CONVERSATIONS_PER_SCENE
+    assert len(made.images) == 2 * CONVERSATIONS_PER_SCENE
     told = {
         (tuple(rows[scene["images"][i]]["pixels"] for i in c["images"]), c["answer"])
         for scene in mine
@@ -502,8 +497,7 @@ def test_crops_of_a_batch_are_those_their_scenes_are_about(
         for text in nano_tokenizer.batch_decode(made.input_ids)
     ]
     shown = [tuple(made.pixels[i].tobytes() for i in images) for images in made.images]
-    assert {pair for pair in zip(shown, answers, strict=True) if pair[0]} <= told
-    assert {answer for images, answer in zip(shown, answers, strict=True) if not images} <= {said for _, said in told}
+    assert set(zip(shown, answers, strict=True)) <= told
 
 
 def test_photographs_of_a_batch_carry_their_own_mos(tiny_bank: Path, nano_tokenizer: PreTrainedTokenizerFast) -> None:
