@@ -44,7 +44,8 @@ class Conversation:
         read_at: offset in `answer` of the word that carries a soft label; -1 = no such word.
         candidates: words that could stand there (with their leading space), aligned with `probs`.
         probs: soft label over the candidates; empty where `read_at` is -1.
-        learn_from: offset in `answer` before which nothing but the soft label is learned.
+        learn_from: offset in `answer` from which words are learned; those before `read_at` are too, because in a chat
+            the model has to begin with them by itself.
         history: (question, answer) turns about the same pictures that came before; nothing of them is learned.
     """
 
@@ -68,6 +69,15 @@ def _question(prompt: Prompt, rng: np.random.Generator) -> str:
     return prompt.question if rng.random() < 0.5 else _pick(prompt.questions, rng)
 
 
+def _asked(prompt: Prompt, rng: np.random.Generator) -> str:
+    """The same, or (0.3) how people ask for it in words of their own."""
+    return _typed(prompt.name, rng) if rng.random() < 0.3 else _question(prompt, rng)
+
+
+def _typed(key: str, rng: np.random.Generator) -> str:
+    return _pick(load_prompt("typed.v1").wordings(key), rng)
+
+
 def _words(findings: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
     return [(kind, SEVERITIES[severity - 1]) for kind, severity in findings]
 
@@ -75,6 +85,7 @@ def _words(findings: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
 def rate(index: int, picture: Judged, rng: np.random.Generator, *, reason: bool, task: str = "rate.v1") -> Conversation:
     """Rating, its level a soft label; with `reason` the answer goes on as the explanation does.
 
+    Who asks in words of his own is told the reason too.
     The spoken level is drawn from the soft label, so that the words after it follow the word and not the picture.
     """
     prompt = load_prompt(task)
@@ -95,7 +106,10 @@ def rate(index: int, picture: Judged, rng: np.random.Generator, *, reason: bool,
             answer += " " + _pick(effects.wordings(effect_key(kind, severity)), rng)
         answer += words.phrase("appearance", appearance=appearance(picture.pixels))
         answer += _pick(words.wordings(level), rng)
-    question = prompt.question if reason else _question(prompt, rng)
+    if reason:
+        question = prompt.question if rng.random() < 0.5 else _typed(prompt.name, rng)
+    else:
+        question = _question(prompt, rng)
     images = (index,)
     return Conversation(
         images,
@@ -129,7 +143,7 @@ def distortion(index: int, picture: Judged, rng: np.random.Generator) -> Convers
         raise ValueError("the distortions of this picture are unknown")
     prompt = load_prompt("distortion.v1")
     answer = f"{prompt.answer_prefix} {findings_text(_words(picture.findings))}{prompt.phrase('end')}"
-    return Conversation((index,), prompt.name, _question(prompt, rng), answer)
+    return Conversation((index,), prompt.name, _asked(prompt, rng), answer)
 
 
 def presence(index: int, picture: Judged, rng: np.random.Generator) -> Conversation:
@@ -142,13 +156,16 @@ def presence(index: int, picture: Judged, rng: np.random.Generator) -> Conversat
         answer = prompt.phrase("yes", finding=findings_text(_words([found[family]])))
     else:
         answer = prompt.phrase("no", family=spoken)
-    return Conversation((index,), prompt.name, _pick(prompt.questions, rng).format(family=spoken), answer)
+    question = _pick(prompt.questions, rng).format(family=spoken)
+    if rng.random() < 0.4:
+        question = _typed(f"{prompt.name}/{family}", rng)
+    return Conversation((index,), prompt.name, question, answer)
 
 
 def look(index: int, picture: Judged, rng: np.random.Generator) -> Conversation:
     """What the picture looks like."""
     prompt = load_prompt("appearance.v1")
-    return Conversation((index,), prompt.name, _pick(prompt.questions, rng), appearance(picture.pixels))
+    return Conversation((index,), prompt.name, _asked(prompt, rng), appearance(picture.pixels))
 
 
 def refusal(images: tuple[int, ...], rng: np.random.Generator) -> Conversation:
@@ -173,7 +190,7 @@ def compare(
     return Conversation(
         (a, b) if reference is None else (reference, a, b),
         prompt.name,
-        _question(prompt, rng),
+        _question(prompt, rng) if reference is not None else _asked(prompt, rng),
         answer,
         len(prompt.answer_prefix),
         tuple(prompt.phrase(key) for key in ("first", "second", "equal")),

@@ -150,7 +150,7 @@ def test_the_spoken_level_is_drawn_from_the_soft_label() -> None:
 
 def test_a_reason_goes_on_after_the_level_as_explanations_do() -> None:
     c = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
-    assert c.question == "How would you rate the quality of this image?"
+    assert c.question in ("How would you rate the quality of this image?", *load_prompt("typed.v1").wordings("rate.v1"))
     head = "The quality of the image is bad. It shows JPEG compression (catastrophic) and underexposure (moderate). "
     assert c.answer.startswith(head)
     rest = c.answer.removeprefix(head)
@@ -252,7 +252,12 @@ def test_presence_is_yes_exactly_where_the_family_is_there() -> None:
     yes = 0
     for n in range(400):
         c = presence(0, picture, np.random.default_rng(n))
-        (family,) = [spoken[s] for q in prompt.questions for s in spoken if c.question == q.format(family=s)]
+        (family,) = [
+            spoken[s]
+            for s in spoken
+            if c.question in [q.format(family=s) for q in prompt.questions]
+            or c.question in load_prompt("typed.v1").wordings(f"presence.v1/{spoken[s]}")
+        ]
         if family in there:
             kind, severity = there[family]
             assert c.answer == f"Yes, it shows {kind} ({SEVERITIES[severity - 1]})."
@@ -399,6 +404,7 @@ def grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
     }
     fields["appearance"] = template(looks["sentence"][0], fields)
     questions = {template(q, fields) for p in prompts for q in p.questions}
+    questions |= {re.escape(q) for wordings in load_prompt("typed.v1").phrases.values() for q in wordings}
     pieces = {template(w, fields) for p in prompts for words in p.phrases.values() for w in words}
     pieces |= {template(p.answer_prefix, fields) for p in prompts if p.answer_prefix}
     pieces.add(" " + fields["findings"])
@@ -431,12 +437,48 @@ def test_the_grammar_would_notice_a_foreign_word() -> None:
 def test_questions_beside_quality(make: Callable[[np.random.Generator], Conversation], task: str) -> None:
     made = [make(np.random.default_rng(n)) for n in range(300)]
     assert {(c.images, c.task) for c in made} == {((1,), task)}
-    assert {c.question for c in made} == set(load_prompt(task).questions)
+    typed = load_prompt("typed.v1").phrases.get(task, ())
+    assert {c.question for c in made} == {*load_prompt(task).questions, *typed}
     answer = {
         "appearance.v1": "The picture is dark, with flat contrast and almost no color.",
         "chat.v1": load_prompt("chat.v1").phrase("refusal"),
     }[task]
     assert {c.answer for c in made} == {answer}
+
+
+@pytest.mark.parametrize(
+    ("make", "task", "share"),
+    [
+        (lambda rng: rate(0, judged(), rng, reason=True), "rate.v1", 0.5),
+        (lambda rng: rate(0, judged(), rng, reason=False), "rate.v1", 0.0),
+        (lambda rng: distortion(0, judged(), rng), "distortion.v1", 0.3),
+        (lambda rng: compare(0, 1, [judged(), judged(3.0)], rng), "compare.v1", 0.3),
+        (lambda rng: compare(0, 1, [judged(), judged(3.0)], rng, reference=2), "compare.v1", 0.0),
+        (lambda rng: look(0, judged(), rng), "appearance.v1", 0.3),
+    ],
+    ids=["rated with reasons", "rated", "named", "compared", "compared with a reference", "looked at"],
+)
+def test_so_often_people_ask_in_words_of_their_own(
+    make: Callable[[np.random.Generator], Conversation], task: str, share: float
+) -> None:
+    typed = load_prompt("typed.v1").wordings(task)
+    asked = [make(np.random.default_rng(n)).question in typed for n in range(600)]
+    assert np.mean(asked) == pytest.approx(share, abs=0.07)  # standard deviation at most .02
+
+
+def test_no_question_in_other_words_has_two_answers() -> None:
+    prompt = load_prompt("typed.v1")
+    typed = [question for wordings in prompt.phrases.values() for question in wordings]
+    known = [
+        question
+        for name in ("rate.v1", "distortion.v1", "compare.v1", "chat.v1")
+        for question in load_prompt(name).questions
+    ]
+    assert len({*typed, *known}) == len(typed) + len(known)
+    assert set(prompt.phrases) == {
+        *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1"),
+        *(f"presence.v1/{family}" for family in FAMILIES),
+    }
 
 
 def test_the_canonical_question_is_asked_most() -> None:

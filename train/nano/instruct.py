@@ -124,7 +124,8 @@ def tokenize(
     ids: list[int] = encoded["input_ids"]
     starts = [start for start, _ in encoded["offset_mapping"]]
     learn = len(prompt) + conversation["learn_from"]
-    labels = [i if start >= learn else -100 for i, start in zip(ids, starts, strict=True)]
+    begin = range(len(prompt), len(prompt) + read_at)  # of what comes before the word that is read
+    labels = [i if start >= learn or start in begin else -100 for i, start in zip(ids, starts, strict=True)]
     if read_at < 0:
         return ids, labels, -1, {}
     if len(prompt) + read_at not in starts:

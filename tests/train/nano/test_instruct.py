@@ -123,9 +123,10 @@ def test_what_is_read_and_what_is_learned_of_a_rating(nano_tokenizer: PreTrained
     after = encode(". It shows jitter (slight).") + encode(IM_END)
     assert ids == [*before, *encode(" good"), *after]
     assert ids.count(nano_tokenizer.convert_tokens_to_ids("<|image_pad|>")) == 4
-    # The level stands right after the prefix. It and all before it teach nothing but the soft label.
+    # The level stands right after the prefix and is learned as a soft label alone; the prefix is learned too.
     assert position == len(before)
-    assert labels == [-100] * (len(before) + 1) + after
+    asked = len(before) - len(encode(PREFIX))
+    assert labels == [-100] * asked + encode(PREFIX) + [-100] + after
     words = [encode(f" {word}")[0] for word in LEVELS]
     assert target == dict(zip(words, (0.1, 0.6, 0.3, 0.0, 0.0), strict=True))
 
@@ -145,7 +146,9 @@ def test_learning_begins_where_the_conversation_says(nano_tokenizer: PreTrainedT
     c |= {"answer": said + seen, "learn_from": len(said)}
     ids, labels, position, target = tokenize(c, nano_tokenizer, 1)
     learned = nano_tokenizer.encode(seen + IM_END, add_special_tokens=False)
-    assert labels == [-100] * (len(ids) - len(learned)) + learned
+    begun = nano_tokenizer.encode(PREFIX, add_special_tokens=False)
+    between = [-100] * (len(ids) - position - len(learned))
+    assert labels == [-100] * (position - len(begun)) + begun + between + learned
     # The soft label is learned all the same.
     assert ids[position] == nano_tokenizer.convert_tokens_to_ids("Ġgood")
     assert sum(target.values()) == pytest.approx(1)
