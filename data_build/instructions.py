@@ -85,7 +85,6 @@ def _words(findings: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
 def rate(index: int, picture: Judged, rng: np.random.Generator, *, reason: bool, task: str = "rate.v1") -> Conversation:
     """Rating, its level a soft label; with `reason` the answer goes on as the explanation does.
 
-    Who asks in words of his own is told the reason too.
     The spoken level is drawn from the soft label, so that the words after it follow the word and not the picture.
     """
     prompt = load_prompt(task)
@@ -106,7 +105,7 @@ def rate(index: int, picture: Judged, rng: np.random.Generator, *, reason: bool,
             answer += " " + _pick(effects.wordings(effect_key(kind, severity)), rng)
         answer += words.phrase("appearance", appearance=appearance(picture.pixels))
         answer += _pick(words.wordings(level), rng)
-    if reason:
+    if reason:  # also told to whoever asks in words of their own
         question = prompt.question if rng.random() < 0.5 else _typed(prompt.name, rng)
     else:
         question = _question(prompt, rng)
@@ -156,10 +155,9 @@ def presence(index: int, picture: Judged, rng: np.random.Generator) -> Conversat
         answer = prompt.phrase("yes", finding=findings_text(_words([found[family]])))
     else:
         answer = prompt.phrase("no", family=spoken)
-    question = _pick(prompt.questions, rng).format(family=spoken)
-    if rng.random() < 0.4:
-        question = _typed(f"{prompt.name}/{family}", rng)
-    return Conversation((index,), prompt.name, question, answer)
+    in_own_words = rng.random() < 0.4
+    question = _typed(f"{prompt.name}/{family}", rng) if in_own_words else _pick(prompt.questions, rng)
+    return Conversation((index,), prompt.name, question.format(family=spoken), answer)
 
 
 def look(index: int, picture: Judged, rng: np.random.Generator) -> Conversation:

@@ -150,7 +150,7 @@ def test_the_spoken_level_is_drawn_from_the_soft_label() -> None:
 
 def test_a_reason_goes_on_after_the_level_as_explanations_do() -> None:
     c = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
-    assert c.question in ("How would you rate the quality of this image?", *load_prompt("typed.v1").wordings("rate.v1"))
+    assert c.question == "Judge this photo."
     head = "The quality of the image is bad. It shows JPEG compression (catastrophic) and underexposure (moderate). "
     assert c.answer.startswith(head)
     rest = c.answer.removeprefix(head)
