@@ -169,7 +169,27 @@ def look(index: int, picture: Judged, rng: np.random.Generator) -> Conversation:
 def refusal(images: tuple[int, ...], rng: np.random.Generator) -> Conversation:
     """A question that has nothing to do with quality."""
     prompt = load_prompt("chat.v1")
-    return Conversation(images, prompt.name, _pick(prompt.questions, rng), prompt.phrase("refusal"))
+    question = _typed(prompt.name, rng) if rng.random() < 0.5 else _pick(prompt.questions, rng)
+    return Conversation(images, prompt.name, question, prompt.phrase("refusal"))
+
+
+def why(explained: Conversation, rng: np.random.Generator) -> Conversation:
+    """An explained answer in two turns: its first sentence is the answer to the question, the rest that to "Why?".
+
+    Raises:
+        ValueError: the answer has one sentence only.
+    """
+    first, _, reasons = explained.answer.partition(". ")
+    if not reasons:
+        raise ValueError(f"no reasons in {explained.answer!r}")
+    return Conversation(
+        explained.images,
+        "reason.v1",
+        _typed("reason.v1", rng),
+        reasons,
+        learn_from=max(0, explained.learn_from - len(f"{first}. ")),
+        history=((explained.question, f"{first}."),),
+    )
 
 
 def compare(
@@ -221,9 +241,14 @@ def single_picture(index: int, picture: Judged, rng: np.random.Generator) -> lis
             out.append(presence(index, picture, rng))
     if rng.random() < 0.08:
         out.append(look(index, picture, rng))
-    if rng.random() < 0.05:
+    if rng.random() < 0.1:
         out.append(refusal((index,), rng))
-    return [_after_another(c, out, rng) for c in out]
+    return [_after_another(c, out, rng) for c in out] + _whys(out[:1], rng)
+
+
+def _whys(answered: Sequence[Conversation], rng: np.random.Generator) -> list[Conversation]:
+    """For a third of those that give reasons, the same in two turns."""
+    return [why(c, rng) for c in answered if ". " in c.answer and rng.random() < 0.33]
 
 
 def _after_another(
@@ -252,10 +277,12 @@ def group_conversations(
     if rng.random() < 0.5:
         out += single_picture(reference, pictures[reference], rng)
     first, second = (int(i) for i in rng.choice(reference + 1, size=2, replace=False))
-    out.append(compare(first, second, pictures, rng))
     mine = int(rng.integers(reference))
     across = (mine, other) if rng.random() < 0.5 else (other, mine)
-    out.append(compare(*across, pictures, rng))
+    compared = [compare(first, second, pictures, rng), compare(*across, pictures, rng)]
+    out += compared + _whys(compared, rng)
+    if rng.random() < 0.1:
+        out.append(refusal(across, rng))
     if rng.random() < 0.3:
         out.append(rate_reference(reference, mine, pictures[mine], rng))
     if rng.random() < 0.3:

@@ -24,6 +24,7 @@ from mllm_iqa.data_build.instructions import (
     rate_reference,
     refusal,
     single_picture,
+    why,
 )
 
 from mllm_iqa.levels import LEVELS, SEVERITIES, VALUES, soft_label
@@ -81,6 +82,7 @@ def test_every_task_occurs(everything: list[tuple[Conversation, list[Judged]]]) 
         "chat.v1",
         "compare.v1",
         "compare_reference.v1",
+        "reason.v1",
     }
 
 
@@ -111,7 +113,8 @@ def test_pictures_are_named_by_valid_indices(everything: list[tuple[Conversation
     for c, pictures in everything:
         assert set(c.images) <= set(range(len(pictures)))
         assert len(set(c.images)) == len(c.images), "a picture is compared with itself"
-        assert len(c.images) == load_prompt(c.task).images
+        asked = {"reason.v1": (1, 2), "chat.v1": (1, 2)}.get(c.task, (load_prompt(c.task).images,))
+        assert len(c.images) in asked
 
 
 # Rating
@@ -150,7 +153,7 @@ def test_the_spoken_level_is_drawn_from_the_soft_label() -> None:
 
 def test_a_reason_goes_on_after_the_level_as_explanations_do() -> None:
     c = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
-    assert c.question == "Judge this photo."
+    assert c.question == "Can I use this picture?"
     head = "The quality of the image is bad. It shows JPEG compression (catastrophic) and underexposure (moderate). "
     assert c.answer.startswith(head)
     rest = c.answer.removeprefix(head)
@@ -241,7 +244,7 @@ def test_unknown_findings_never_lead_to_a_claim_about_distortions() -> None:
             learned = c.answer[c.learn_from :]
             assert not kinds.search(learned), learned
             assert "distortion" not in learned.replace(load_prompt("chat.v1").phrase("refusal"), ""), learned
-    assert tasks == {"rate.v1", "appearance.v1", "chat.v1", "compare.v1"}
+    assert tasks == {"rate.v1", "reason.v1", "appearance.v1", "chat.v1", "compare.v1"}
 
 
 def test_presence_is_yes_exactly_where_the_family_is_there() -> None:
@@ -330,6 +333,48 @@ def test_half_of_the_comparisons_name_what_each_picture_shows() -> None:
     assert 60 < answers[long] < 140
 
 
+# Why
+
+
+def test_reasons_are_given_in_a_second_turn_too() -> None:
+    explained = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
+    c = why(explained, np.random.default_rng(0))
+    assert (c.images, c.task, c.read_at, c.learn_from) == ((0,), "reason.v1", -1, 0)
+    assert c.question in load_prompt("typed.v1").wordings("reason.v1")
+    assert c.history == (("Can I use this picture?", "The quality of the image is bad."),)
+    assert c.answer.startswith("It shows JPEG compression (catastrophic) and underexposure (moderate). ")
+    assert f"The quality of the image is bad. {c.answer}" == explained.answer
+
+
+def test_what_is_not_known_is_no_reason_either() -> None:
+    explained = rate(0, judged(5.0, None), np.random.default_rng(0), reason=True)
+    c = why(explained, np.random.default_rng(0))
+    assert c.answer[: c.learn_from] == "It shows no visible distortion."
+    assert c.answer[c.learn_from :] == explained.answer[explained.learn_from :]
+
+
+def test_a_comparison_has_reasons_where_it_names_what_is_seen() -> None:
+    pictures = [judged(1.2, BLURRED), judged(4.6, ())]
+    made = [compare(0, 1, pictures, np.random.default_rng(n)) for n in range(20)]
+    reasons = "The first image shows gaussian blur (serious). The second image shows no visible distortion."
+    for c in made:
+        if "shows" in c.answer:
+            turn = why(c, np.random.default_rng(0))
+            assert (turn.images, turn.answer, turn.learn_from) == ((0, 1), reasons, 0)
+            assert turn.history == ((c.question, "In a direct comparison, the second image is better."),)
+        else:
+            with pytest.raises(ValueError, match="no reasons"):
+                why(c, np.random.default_rng(0))
+
+
+def test_a_third_of_the_reasons_come_in_two_turns() -> None:
+    made = [single_picture(0, region()[1], np.random.default_rng(n)) for n in range(600)]
+    explained = [cs for cs in made if ". " in cs[0].answer]
+    asked = [any(c.task == "reason.v1" for c in cs) for cs in explained]
+    assert np.mean(asked) == pytest.approx(0.33, abs=0.15)  # of about 180; standard deviation .035
+    assert not any(c.task == "reason.v1" for cs in made if cs not in explained for c in cs)
+
+
 # Whole scenes
 
 
@@ -353,7 +398,7 @@ def test_some_questions_come_after_another_about_the_same_picture() -> None:
     made = [(c, n) for n in range(400) for c in single_picture(0, region()[1], np.random.default_rng(n))]
     first_turns = {(c.question, c.answer, n) for c, n in made}
     for c, n in made:
-        for question, answer in c.history:
+        for question, answer in c.history if c.task != "reason.v1" else ():
             assert (question, answer, n) in first_turns, "the turn before belongs to another picture"
             assert question != c.question
     for task, share in (("rate.v1", 0.05), ("distortion.v1", 0.2), ("presence.v1", 0.2)):
@@ -416,7 +461,8 @@ def test_every_word_comes_from_the_prompts(everything: list[tuple[Conversation, 
     questions, answers = grammar()
     for c, _ in everything:
         assert questions.fullmatch(c.question), c.question
-        assert answers.fullmatch(c.answer), c.answer
+        # Reasons follow a space in the rating they were taken from.
+        assert answers.fullmatch(f" {c.answer}" if c.task == "reason.v1" else c.answer), c.answer
 
 
 def test_the_grammar_would_notice_a_foreign_word() -> None:
@@ -435,7 +481,7 @@ def test_the_grammar_would_notice_a_foreign_word() -> None:
     ids=["look", "refusal"],
 )
 def test_questions_beside_quality(make: Callable[[np.random.Generator], Conversation], task: str) -> None:
-    made = [make(np.random.default_rng(n)) for n in range(300)]
+    made = [make(np.random.default_rng(n)) for n in range(2000)]
     assert {(c.images, c.task) for c in made} == {((1,), task)}
     typed = load_prompt("typed.v1").phrases.get(task, ())
     assert {c.question for c in made} == {*load_prompt(task).questions, *typed}
@@ -455,8 +501,9 @@ def test_questions_beside_quality(make: Callable[[np.random.Generator], Conversa
         (lambda rng: compare(0, 1, [judged(), judged(3.0)], rng), "compare.v1", 0.3),
         (lambda rng: compare(0, 1, [judged(), judged(3.0)], rng, reference=2), "compare.v1", 0.0),
         (lambda rng: look(0, judged(), rng), "appearance.v1", 0.3),
+        (lambda rng: refusal((0,), rng), "chat.v1", 0.5),
     ],
-    ids=["rated with reasons", "rated", "named", "compared", "compared with a reference", "looked at"],
+    ids=["rated with reasons", "rated", "named", "compared", "compared with a reference", "looked at", "refused"],
 )
 def test_so_often_people_ask_in_words_of_their_own(
     make: Callable[[np.random.Generator], Conversation], task: str, share: float
@@ -476,7 +523,7 @@ def test_no_question_in_other_words_has_two_answers() -> None:
     ]
     assert len({*typed, *known}) == len(typed) + len(known)
     assert set(prompt.phrases) == {
-        *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1"),
+        *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1", "reason.v1", "chat.v1"),
         *(f"presence.v1/{family}" for family in FAMILIES),
     }
 
