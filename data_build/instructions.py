@@ -75,7 +75,11 @@ def _asked(prompt: Prompt, rng: np.random.Generator) -> str:
 
 
 def _typed(key: str, rng: np.random.Generator) -> str:
-    return _pick(load_prompt("typed.v1").wordings(key), rng)
+    """A wording of `typed.v1`; a quarter in small letters, a quarter (independently) without the mark at its end."""
+    question = _pick(load_prompt("typed.v1").wordings(key), rng)
+    if rng.random() < 0.25:
+        question = question.lower()
+    return question.rstrip(".?!") if rng.random() < 0.25 else question
 
 
 def _words(findings: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:

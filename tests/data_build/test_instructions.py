@@ -41,6 +41,17 @@ def judged(mos: float = 3.0, findings: Findings | None = (), grey: int = 120) ->
     return Judged(np.full((32, 32, 3), grey, np.uint8), findings, mos)
 
 
+def as_typed(key: str) -> set[str]:
+    """Every way in which a wording of people's own may be spelled."""
+    wordings = load_prompt("typed.v1").wordings(key)
+    return {w for q in wordings for w in (q, q.lower(), q.rstrip(".?!"), q.lower().rstrip(".?!"))}
+
+
+def spelled(question: str) -> str:
+    """The same for every way of spelling it."""
+    return question.lower().rstrip(".?!")
+
+
 def region() -> list[Judged]:
     """The crops of a region, their reference, and a crop of another region, as `group_conversations` takes them."""
     return [
@@ -153,7 +164,7 @@ def test_the_spoken_level_is_drawn_from_the_soft_label() -> None:
 
 def test_a_reason_goes_on_after_the_level_as_explanations_do() -> None:
     c = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
-    assert c.question == "Can I use this picture?"
+    assert c.question == "your rating, please."
     head = "The quality of the image is bad. It shows JPEG compression (catastrophic) and underexposure (moderate). "
     assert c.answer.startswith(head)
     rest = c.answer.removeprefix(head)
@@ -259,7 +270,7 @@ def test_presence_is_yes_exactly_where_the_family_is_there() -> None:
             spoken[s]
             for s in spoken
             if c.question in [q.format(family=s) for q in prompt.questions]
-            or c.question in load_prompt("typed.v1").wordings(f"presence.v1/{spoken[s]}")
+            or c.question in as_typed(f"presence.v1/{spoken[s]}")
         ]
         if family in there:
             kind, severity = there[family]
@@ -340,8 +351,8 @@ def test_reasons_are_given_in_a_second_turn_too() -> None:
     explained = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
     c = why(explained, np.random.default_rng(0))
     assert (c.images, c.task, c.read_at, c.learn_from) == ((0,), "reason.v1", -1, 0)
-    assert c.question in load_prompt("typed.v1").wordings("reason.v1")
-    assert c.history == (("Can I use this picture?", "The quality of the image is bad."),)
+    assert c.question in as_typed("reason.v1")
+    assert c.history == (("your rating, please.", "The quality of the image is bad."),)
     assert c.answer.startswith("It shows JPEG compression (catastrophic) and underexposure (moderate). ")
     assert f"The quality of the image is bad. {c.answer}" == explained.answer
 
@@ -449,7 +460,7 @@ def grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
     }
     fields["appearance"] = template(looks["sentence"][0], fields)
     questions = {template(q, fields) for p in prompts for q in p.questions}
-    questions |= {re.escape(q) for wordings in load_prompt("typed.v1").phrases.values() for q in wordings}
+    questions |= {re.escape(q) for key in load_prompt("typed.v1").phrases for q in as_typed(key)}
     pieces = {template(w, fields) for p in prompts for words in p.phrases.values() for w in words}
     pieces |= {template(p.answer_prefix, fields) for p in prompts if p.answer_prefix}
     pieces.add(" " + fields["findings"])
@@ -481,10 +492,12 @@ def test_the_grammar_would_notice_a_foreign_word() -> None:
     ids=["look", "refusal"],
 )
 def test_questions_beside_quality(make: Callable[[np.random.Generator], Conversation], task: str) -> None:
-    made = [make(np.random.default_rng(n)) for n in range(2000)]
+    made = [make(np.random.default_rng(n)) for n in range(5000)]
     assert {(c.images, c.task) for c in made} == {((1,), task)}
-    typed = load_prompt("typed.v1").phrases.get(task, ())
-    assert {c.question for c in made} == {*load_prompt(task).questions, *typed}
+    known = {*load_prompt(task).questions, *as_typed(task)}
+    asked = {c.question for c in made}
+    assert asked <= known
+    assert {spelled(q) for q in asked} == {spelled(q) for q in known}
     answer = {
         "appearance.v1": "The picture is dark, with flat contrast and almost no color.",
         "chat.v1": load_prompt("chat.v1").phrase("refusal"),
@@ -508,9 +521,17 @@ def test_questions_beside_quality(make: Callable[[np.random.Generator], Conversa
 def test_so_often_people_ask_in_words_of_their_own(
     make: Callable[[np.random.Generator], Conversation], task: str, share: float
 ) -> None:
-    typed = load_prompt("typed.v1").wordings(task)
+    typed = as_typed(task)
     asked = [make(np.random.default_rng(n)).question in typed for n in range(600)]
     assert np.mean(asked) == pytest.approx(share, abs=0.07)  # standard deviation at most .02
+
+
+def test_people_type_without_capitals_and_marks() -> None:
+    explained = rate(0, judged(), np.random.default_rng(0), reason=True)
+    questions = [why(explained, np.random.default_rng(n)).question for n in range(600)]
+    assert np.mean([q.islower() for q in questions]) == pytest.approx(0.25, abs=0.07)
+    assert np.mean([q[-1].isalpha() for q in questions]) == pytest.approx(0.25, abs=0.07)
+    assert {"why", "Why", "why?", "Why?"} <= set(questions)
 
 
 def test_no_question_in_other_words_has_two_answers() -> None:
@@ -521,7 +542,7 @@ def test_no_question_in_other_words_has_two_answers() -> None:
         for name in ("rate.v1", "distortion.v1", "compare.v1", "chat.v1")
         for question in load_prompt(name).questions
     ]
-    assert len({*typed, *known}) == len(typed) + len(known)
+    assert len({spelled(q) for q in (*typed, *known)}) == len(typed) + len(known)
     assert set(prompt.phrases) == {
         *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1", "reason.v1", "chat.v1"),
         *(f"presence.v1/{family}" for family in FAMILIES),
