@@ -24,6 +24,7 @@ PROMPTS = (
     "compare_reference.v1",
     "chat.v1",
     "effects.v1",
+    "typed.v1",
 )
 
 TRAINING_DATA = (

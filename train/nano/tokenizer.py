@@ -39,9 +39,12 @@ CHAT_TEMPLATE = (
 
 
 def corpus() -> list[str]:
-    """Every sentence that `nano`'s prompts can make, with level, severity and kind words in all their places."""
+    """Every sentence that `nano`'s prompts can make, with level, severity and kind words in all their places.
+
+    What people type of their own is left out: its many words would take the place of those that are always said.
+    """
     texts = ["user\n", "assistant\n", "system\n"]
-    for name in sorted(PROMPTS):
+    for name in sorted({*PROMPTS} - {"typed.v1"}):
         prompt = load_prompt(name)
         texts += [*prompt.questions, prompt.answer_prefix, *itertools.chain(*prompt.phrases.values())]
     texts = [t.replace("{", " ").replace("}", " ") for t in texts]

@@ -82,11 +82,15 @@ def test_prompts_take_few_tokens(nano_tokenizer: PreTrainedTokenizerFast) -> Non
     assert sum(len(ids_of(nano_tokenizer, t)) for t in texts) < 0.35 * sum(map(len, texts))
 
 
-def test_the_corpus_holds_every_prompt_of_nano() -> None:
-    texts = corpus()
+def test_the_corpus_holds_every_prompt_of_nano_but_what_people_type() -> None:
+    texts = set(corpus())
     for name in PROMPTS:
         prompt = load_prompt(name)
-        assert {q.replace("{", " ").replace("}", " ") for q in prompt.questions} <= set(texts)
+        questions = {q.replace("{", " ").replace("}", " ") for q in prompt.questions}
+        if name == "typed.v1":
+            assert not texts & {*questions, *(q for typed in prompt.phrases.values() for q in typed)}
+        else:
+            assert questions <= texts
 
 
 def test_a_vocabulary_too_small_for_the_levels_is_refused() -> None:
