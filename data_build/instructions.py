@@ -75,8 +75,8 @@ def _asked(prompt: Prompt, rng: np.random.Generator) -> str:
 
 
 def _typed(key: str, rng: np.random.Generator) -> str:
-    """A wording of `typed.v1`; a quarter in small letters, a quarter (independently) without the mark at its end."""
-    question = _pick(load_prompt("typed.v1").wordings(key), rng)
+    """A wording of `typed.v2`; a quarter in small letters, a quarter (independently) without the mark at its end."""
+    question = _pick(load_prompt("typed.v2").wordings(key), rng)
     if rng.random() < 0.25:
         question = question.lower()
     return question.rstrip(".?!") if rng.random() < 0.25 else question
@@ -177,8 +177,14 @@ def refusal(images: tuple[int, ...], rng: np.random.Generator) -> Conversation:
     return Conversation(images, prompt.name, question, prompt.phrase("refusal"))
 
 
-def why(explained: Conversation, rng: np.random.Generator) -> Conversation:
-    """An explained answer in two turns: its first sentence is the answer to the question, the rest that to "Why?".
+def why(explained: Conversation, rng: np.random.Generator, after: Conversation | None = None) -> Conversation:
+    """The reasons of an explained answer, all but its first sentence, as the answer to "Why?".
+
+    Args:
+        explained: a rating or a comparison with its reasons.
+        rng: of the words of the question.
+        after: what was asked and answered before; `explained` itself where the reasons are said again; by default the
+            first sentence of `explained` alone.
 
     Raises:
         ValueError: the answer has one sentence only.
@@ -186,13 +192,14 @@ def why(explained: Conversation, rng: np.random.Generator) -> Conversation:
     first, _, reasons = explained.answer.partition(". ")
     if not reasons:
         raise ValueError(f"no reasons in {explained.answer!r}")
+    before = (explained.question, f"{first}.") if after is None else (after.question, after.answer)
     return Conversation(
         explained.images,
         "reason.v1",
         _typed("reason.v1", rng),
         reasons,
         learn_from=max(0, explained.learn_from - len(f"{first}. ")),
-        history=((explained.question, f"{first}."),),
+        history=(before,),
     )
 
 
@@ -247,12 +254,22 @@ def single_picture(index: int, picture: Judged, rng: np.random.Generator) -> lis
         out.append(look(index, picture, rng))
     if rng.random() < 0.1:
         out.append(refusal((index,), rng))
-    return [_after_another(c, out, rng) for c in out] + _whys(out[:1], rng)
+    return [_after_another(c, out, rng) for c in out] + _whys(out[:1], out[1:], rng)
 
 
-def _whys(answered: Sequence[Conversation], rng: np.random.Generator) -> list[Conversation]:
-    """For a third of those that give reasons, the same in two turns."""
-    return [why(c, rng) for c in answered if ". " in c.answer and rng.random() < 0.33]
+def _whys(
+    answered: Sequence[Conversation], others: Sequence[Conversation], rng: np.random.Generator
+) -> list[Conversation]:
+    """For a third of those that give reasons, "Why?": after their first sentence, after all of them, or after another.
+
+    Nobody asks why a question was refused.
+    """
+    out = []
+    for c in answered:
+        if ". " in c.answer and rng.random() < 0.33:
+            before = [None, c, *(other for other in others if other.task != "chat.v1")]
+            out.append(why(c, rng, before[int(rng.integers(len(before)))]))
+    return out
 
 
 def _after_another(
@@ -284,7 +301,7 @@ def group_conversations(
     mine = int(rng.integers(reference))
     across = (mine, other) if rng.random() < 0.5 else (other, mine)
     compared = [compare(first, second, pictures, rng), compare(*across, pictures, rng)]
-    out += compared + _whys(compared, rng)
+    out += compared + _whys(compared, (), rng)
     if rng.random() < 0.1:
         out.append(refusal(across, rng))
     if rng.random() < 0.3:

@@ -61,7 +61,7 @@ def test_every_task_has_a_file() -> None:
     evaluation = "choice_text.v1 describe.v1 judge_description.v1 stimulus.v1"
     own = {*names.split(), "rate.v1", "rate_reference.v1", "reason.v1", *records.split(), *evaluation.split()}
     own |= {"rate_video.v1"}  # `mllm_iqa.video`, of models made for several frames
-    own |= {"typed.v1"}  # how people ask, in the training of `nano` alone
+    own |= {"typed.v2"}  # how people ask, in the training of `nano` alone
     assert set(prompt_names()) == own | published
     # What records do not use has no Chinese: off-topic questions, and what newer versions replace.
     assert set(prompt_names()) - set(prompt_names("zh")) == {
@@ -71,7 +71,7 @@ def test_every_task_has_a_file() -> None:
         "presence.v1",
         "rate.v1",
         "rate_video.v1",
-        "typed.v1",
+        "typed.v2",
         *published,
         *evaluation.split(),
     }

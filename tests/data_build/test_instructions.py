@@ -5,6 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -43,7 +44,7 @@ def judged(mos: float = 3.0, findings: Findings | None = (), grey: int = 120) ->
 
 def as_typed(key: str) -> set[str]:
     """Every way in which a wording of people's own may be spelled."""
-    wordings = load_prompt("typed.v1").wordings(key)
+    wordings = load_prompt("typed.v2").wordings(key)
     return {w for q in wordings for w in (q, q.lower(), q.rstrip(".?!"), q.lower().rstrip(".?!"))}
 
 
@@ -386,6 +387,35 @@ def test_a_third_of_the_reasons_come_in_two_turns() -> None:
     assert not any(c.task == "reason.v1" for cs in made if cs not in explained for c in cs)
 
 
+def test_reasons_are_said_again_to_whoever_asks_again() -> None:
+    explained = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
+    c = why(explained, np.random.default_rng(0), explained)
+    assert c.history == ((explained.question, explained.answer),)
+    assert explained.answer == f"The quality of the image is bad. {c.answer}"
+
+
+def test_reasons_are_given_after_another_answer_too() -> None:
+    explained = rate(0, judged(1.0, TWICE, 40), np.random.default_rng(3), reason=True)
+    named = distortion(0, judged(1.0, TWICE, 40), np.random.default_rng(0))
+    c = why(explained, np.random.default_rng(0), named)
+    assert c.history == ((named.question, named.answer),)
+    assert c == replace(why(explained, np.random.default_rng(0)), history=c.history)
+
+
+def test_why_is_asked_after_every_kind_of_answer_but_a_refusal() -> None:
+    made = [single_picture(0, region()[1], np.random.default_rng(n)) for n in range(1500)]
+    before: Counter[str] = Counter()
+    for cs in made:
+        answered = {c.answer: c.task for c in cs if c.task != "reason.v1"}
+        for c in cs:
+            if c.task == "reason.v1":
+                ((_, answer),) = c.history
+                assert answer in answered or answer == cs[0].answer.partition(". ")[0] + "."
+                before[answered.get(answer, "first sentence")] += 1
+    assert set(before) == {"first sentence", "rate.v1", "distortion.v1", "presence.v1", "appearance.v1"}
+    assert min(before["first sentence"], before["rate.v1"], before["distortion.v1"]) > sum(before.values()) / 5
+
+
 # Whole scenes
 
 
@@ -460,7 +490,7 @@ def grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
     }
     fields["appearance"] = template(looks["sentence"][0], fields)
     questions = {template(q, fields) for p in prompts for q in p.questions}
-    questions |= {re.escape(q) for key in load_prompt("typed.v1").phrases for q in as_typed(key)}
+    questions |= {re.escape(q) for key in load_prompt("typed.v2").phrases for q in as_typed(key)}
     pieces = {template(w, fields) for p in prompts for words in p.phrases.values() for w in words}
     pieces |= {template(p.answer_prefix, fields) for p in prompts if p.answer_prefix}
     pieces.add(" " + fields["findings"])
@@ -535,7 +565,7 @@ def test_people_type_without_capitals_and_marks() -> None:
 
 
 def test_no_question_in_other_words_has_two_answers() -> None:
-    prompt = load_prompt("typed.v1")
+    prompt = load_prompt("typed.v2")
     typed = [question for wordings in prompt.phrases.values() for question in wordings]
     known = [
         question
