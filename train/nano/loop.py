@@ -1,4 +1,4 @@
-"""The optimisation loop all stages share: AdamW, warm-up and cosine, a log, checkpoints a killed run resumes from."""
+"""The optimisation loop all stages share: AdamW or Muon, warm-up, cosine, a log, states a killed run resumes from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -26,7 +26,11 @@ StepLoss = Callable[[Any], tuple[torch.Tensor, dict[str, float]]]
 
 @dataclass(frozen=True, slots=True)
 class LoopPlan:
-    """Optimiser settings: steps in all, peak learning rate, warm-up steps, weight decay, how often to save."""
+    """Optimiser settings: steps in all, peak learning rate, warm-up steps, weight decay, how often to save.
+
+    `optimizer` "muon" is Muon (Jordan et al., 2024) for the matrices between the tables of embeddings and the head,
+    its updates scaled to the size of AdamW's (Liu et al., 2025), so that a rate means the same; AdamW for the rest.
+    """
 
     steps: int
     learning_rate: float
@@ -34,6 +38,7 @@ class LoopPlan:
     weight_decay: float = 0.05
     save_every: int = 200
     bf16: bool = False
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
 
 def cosine_with_warmup(step: int, plan: LoopPlan) -> float:
@@ -47,14 +52,29 @@ def cosine_with_warmup(step: int, plan: LoopPlan) -> float:
 def parameter_groups(
     model: nn.Module, plan: LoopPlan, slow: tuple[str, ...] = (), factor: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Parameter groups: no weight decay on vectors; parameters named with a `slow` prefix at lr * factor."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """Parameter groups: no weight decay on vectors; parameters named with a `slow` prefix at lr * factor.
+
+    Those that Muon is for are marked so where the plan asks for it.
+    """
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
             rate = factor if name.startswith(slow) and slow else 1.0
-            groups.setdefault((decay, rate), []).append(parameter)
-    return [{"params": p, "weight_decay": decay, "rate": rate} for (decay, rate), p in groups.items()]
+            hidden = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+            groups.setdefault((decay, rate, hidden and plan.optimizer == "muon"), []).append(parameter)
+    return [{"params": p, "weight_decay": d, "rate": rate, "muon": muon} for (d, rate, muon), p in groups.items()]
+
+
+def optimizers_of(groups: list[dict[str, Any]], plan: LoopPlan) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the groups that are marked for it."""
+    rest, hidden = ([group for group in groups if group["muon"] is muon] for muon in (False, True))
+    optimizers: list[torch.optim.Optimizer] = []
+    if rest:
+        optimizers.append(torch.optim.AdamW(rest, lr=plan.learning_rate, betas=(0.9, 0.98)))
+    if hidden:
+        optimizers.append(torch.optim.Muon(hidden, lr=plan.learning_rate, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
 
 
 def optimise(
@@ -78,13 +98,14 @@ def optimise(
     """
     folder.mkdir(parents=True, exist_ok=True)
     run = json.loads(json.dumps({**asdict(plan), **settings}))  # as it comes back from a file
-    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.98))
+    optimizers = optimizers_of(groups, plan)
     state_path, first = folder / "state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, map_location="cpu", weights_only=True)
         check_same_run(folder, state.get("run", {}), run)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, was in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(was)
         first = state["step"]
     model.train()
     _cut_log(folder / "log.jsonl", first)
@@ -92,7 +113,7 @@ def optimise(
         for step, batch in enumerate(prefetched(make_batch, first, plan.steps), start=first):
             start = time.perf_counter()
             rate = cosine_with_warmup(step, plan)
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = rate * group["rate"]
             loss, parts = loss_of(batch)
             if not torch.isfinite(loss):
@@ -101,8 +122,9 @@ def optimise(
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             if not torch.isfinite(norm):
                 raise DataError(f"the gradient of step {step} is {float(norm)}; parts of the loss: {parts}")
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             row = {"step": step, "loss": float(loss.detach()), **parts, "grad_norm": float(norm), "lr": rate}
             row["seconds"] = time.perf_counter() - start
             log.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
@@ -111,7 +133,7 @@ def optimise(
                 print(f"step {step + 1}/{plan.steps} loss {row['loss']:.3f}", file=sys.stderr, flush=True)
             if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
                 log.flush()
-                save_state(state_path, model, optimizer, step + 1, run)
+                save_state(state_path, model, optimizers, step + 1, run)
 
 
 def _cut_log(path: Path, step: int) -> None:
@@ -133,10 +155,11 @@ def digest_of(model: nn.Module) -> str:
 
 
 def save_state(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, run: dict[str, object]
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, run: dict[str, object]
 ) -> None:
-    """Write model, optimiser, step and settings so that a kill at any moment leaves the old or the new file whole."""
+    """Write model, optimisers, step and settings so that a kill at any moment leaves the old or the new file whole."""
     partial = path.with_suffix(".partial")
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "run": run}
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    state = {"model": model.state_dict(), "optimizers": states, "step": step, "run": run}
     torch.save(state, partial)
     partial.replace(path)

@@ -21,6 +21,7 @@ class StagePlan(BaseModel):
     weight_decay: float = Field(ge=0, default=0.05)
     save_every: int = Field(gt=0, default=100)
     bf16: bool = False
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
     def loop_plan(self) -> LoopPlan:
         """The same settings as the loop takes them."""

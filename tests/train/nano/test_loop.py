@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from mllm_iqa.train.nano.loop import LoopPlan, StepLoss, cosine_with_warmup, optimise, parameter_groups, save_state
+from mllm_iqa.train.nano.loop import (
+    LoopPlan,
+    StepLoss,
+    cosine_with_warmup,
+    optimise,
+    optimizers_of,
+    parameter_groups,
+    save_state,
+)
 from torch import nn
 
 from mllm_iqa.errors import ConfigError, DataError
@@ -61,6 +69,13 @@ def test_a_state_of_other_settings_is_refused(tmp_path: Path) -> None:
 def state_of(folder: Path) -> dict[str, object]:
     state: dict[str, object] = torch.load(folder / "state.pt", weights_only=True)
     return state
+
+
+def assert_same_state(folder: Path, other: Path) -> None:
+    """To the last bit."""
+    state, expected = state_of(folder), state_of(other)
+    assert state.pop("run") == expected.pop("run")
+    torch.testing.assert_close(state, expected, rtol=0, atol=0)
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -134,6 +149,71 @@ def test_a_rate_of_zero_freezes_its_group(tmp_path: Path) -> None:
     assert moved == {name: not name.startswith("0.") for name in before}
 
 
+# Muon
+
+
+class Small(nn.Module):
+    """A model with every sort of parameter that Muon has to tell apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed_tokens = nn.Embedding(6, 4)
+        self.patch_embed = nn.Conv2d(3, 4, 2)
+        self.hidden = nn.Linear(4, 4)
+        self.lm_head = nn.Linear(4, 6, bias=False)
+
+
+MUON = replace(PLAN, optimizer="muon")
+
+
+def test_muon_is_for_hidden_matrices_alone() -> None:
+    model = Small()
+    names = {id(p): n for n, p in model.named_parameters()}
+    adamw, muon = optimizers_of(parameter_groups(model, MUON), MUON)
+    assert [names[id(p)] for g in muon.param_groups for p in g["params"]] == ["hidden.weight"]
+    rest = {names[id(p)] for g in adamw.param_groups for p in g["params"]}
+    assert rest == set(names.values()) - {"hidden.weight"}
+    assert isinstance(muon, torch.optim.Muon)
+    (alone,) = optimizers_of(parameter_groups(model, PLAN), PLAN)
+    assert isinstance(alone, torch.optim.AdamW)
+    assert {names[id(p)] for g in alone.param_groups for p in g["params"]} == set(names.values())
+
+
+def test_a_step_of_muon_is_as_long_in_every_direction_and_as_one_of_adamw() -> None:
+    model = nn.Linear(64, 64, bias=False)
+    before = model.weight.detach().clone()
+    groups = parameter_groups(model, replace(MUON, weight_decay=0.0))
+    (muon,) = optimizers_of(groups, replace(MUON, learning_rate=1e-3))
+    torch.manual_seed(1)
+    model.weight.grad = torch.randn(64, 2) @ torch.randn(2, 64) + 0.3 * torch.randn(64, 64)
+    muon.step()
+    step = model.weight.detach() - before
+    long, *_, short = torch.linalg.svdvals(model.weight.grad).tolist()
+    assert long / short > 50
+    lengths = torch.linalg.svdvals(step)[:-4]  # five iterations do not raise the very smallest
+    assert float(lengths.max() / lengths.min()) < 3
+    assert float(step.square().mean().sqrt()) == pytest.approx(0.2e-3, rel=0.3)  # AdamW's typical root mean square
+
+
+def test_muon_learns_and_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", plan=MUON)
+
+    def fails(step: int) -> None:
+        if step == 8:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", fails, MUON)
+    resumed = train(tmp_path / "cut", plan=MUON)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert sum(losses[-4:]) < sum(losses[:4])
+    with pytest.raises(ConfigError, match="holds a run whose optimizer was muon, not adamw"):
+        train(tmp_path / "whole")
+
+
 # Running
 
 
@@ -173,7 +253,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, killed_
     resumed_at = killed_at // 5 * 5
     assert seen == [*range(killed_at + 1), *range(resumed_at, 14)]
     assert [row["step"] for row in log_of(tmp_path / "killed")] == list(range(14))
-    torch.testing.assert_close(state_of(tmp_path / "killed"), state_of(tmp_path / "whole"), rtol=0, atol=0)
+    assert_same_state(tmp_path / "killed", tmp_path / "whole")
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
@@ -195,7 +275,7 @@ def test_a_save_that_was_cut_short_leaves_the_old_checkpoint(tmp_path: Path) -> 
     (tmp_path / "state.partial").write_bytes(b"half a checkpo")
     train(tmp_path)
     train(tmp_path / "whole")
-    torch.testing.assert_close(state_of(tmp_path), state_of(tmp_path / "whole"), rtol=0, atol=0)
+    assert_same_state(tmp_path, tmp_path / "whole")
 
 
 def stop_at(step: int, last: int) -> None:
@@ -207,10 +287,10 @@ def test_saving_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> None:
     model = new_model()
     optimizer = torch.optim.AdamW(model.parameters())
     path = tmp_path / "state.pt"
-    save_state(path, model, optimizer, 1, {})
+    save_state(path, model, [optimizer], 1, {})
     model.register_buffer("unwritable", UnwritableTensor(torch.zeros(2)))
     with pytest.raises(Interrupted):
-        save_state(path, model, optimizer, 2, {})
+        save_state(path, model, [optimizer], 2, {})
     assert state_of(tmp_path)["step"] == 1
 
 
