@@ -67,12 +67,18 @@ def parameter_groups(
 
 
 def optimizers_of(groups: list[dict[str, Any]], plan: LoopPlan) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the groups that are marked for it."""
+    """AdamW, and Muon for the groups that are marked for it.
+
+    Raises:
+        ConfigError: Muon is asked for and this torch has none.
+    """
     rest, hidden = ([group for group in groups if group["muon"] is muon] for muon in (False, True))
     optimizers: list[torch.optim.Optimizer] = []
     if rest:
         optimizers.append(torch.optim.AdamW(rest, lr=plan.learning_rate, betas=(0.9, 0.98)))
     if hidden:
+        if not hasattr(torch.optim, "Muon"):
+            raise ConfigError("optimizer: muon needs torch 2.9 or newer")
         optimizers.append(torch.optim.Muon(hidden, lr=plan.learning_rate, adjust_lr_fn="match_rms_adamw"))
     return optimizers
 
@@ -93,7 +99,7 @@ def optimise(
     Each line of `folder/log.jsonl` is one step: losses by name, gradient norm, learning rate, seconds.
 
     Raises:
-        ConfigError: the folder holds a run with other settings; the message names the first.
+        ConfigError: the folder holds a run with other settings; the message names the first. Or this torch lacks Muon.
         DataError: a loss or gradient that is not finite; the message names the step.
     """
     folder.mkdir(parents=True, exist_ok=True)

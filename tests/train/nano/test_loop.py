@@ -180,6 +180,13 @@ def test_muon_is_for_hidden_matrices_alone() -> None:
     assert {names[id(p)] for g in alone.param_groups for p in g["params"]} == set(names.values())
 
 
+def test_an_older_torch_without_muon_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ConfigError, match=r"muon needs torch 2\.9 or newer"):
+        optimizers_of(parameter_groups(Small(), MUON), MUON)
+    optimizers_of(parameter_groups(Small(), PLAN), PLAN)
+
+
 def test_a_step_of_muon_is_as_long_in_every_direction_and_as_one_of_adamw() -> None:
     model = nn.Linear(64, 64, bias=False)
     before = model.weight.detach().clone()
