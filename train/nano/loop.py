@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from mllm_iqa.errors import DataError
+from mllm_iqa.errors import ConfigError, DataError
 from mllm_iqa.output_file import replaced_at_end
 
 from ..run_folder import check_same_run
