@@ -75,8 +75,22 @@ def _asked(prompt: Prompt, rng: np.random.Generator) -> str:
 
 
 def _typed(key: str, rng: np.random.Generator) -> str:
-    """A wording of `typed.v2`; a quarter in small letters, a quarter (independently) without the mark at its end."""
-    question = _pick(load_prompt("typed.v2").wordings(key), rng)
+    """A wording of `typed.v3`, as people spell it."""
+    return _as_spelled(_pick(load_prompt("typed.v3").wordings(key), rng), rng)
+
+
+def _typed_presence(family: str, rng: np.random.Generator) -> str:
+    """Whether there is this family: a whole wording (half of the time), or a frame around a word for it."""
+    if rng.random() < 0.5:
+        return _typed(f"presence.v1/{family}", rng)
+    typed = load_prompt("typed.v3")
+    frame = "is" if rng.random() < 0.5 else "has"
+    word = _pick(typed.wordings(f"presence.v1/{family}/{frame}"), rng)
+    return _as_spelled(_pick(typed.wordings(f"presence.v1/{frame}"), rng).format(word=word), rng)
+
+
+def _as_spelled(question: str, rng: np.random.Generator) -> str:
+    """The question; a quarter in small letters, a quarter (independently) without the mark at its end."""
     if rng.random() < 0.25:
         question = question.lower()
     return question.rstrip(".?!") if rng.random() < 0.25 else question
@@ -159,8 +173,8 @@ def presence(index: int, picture: Judged, rng: np.random.Generator) -> Conversat
         answer = prompt.phrase("yes", finding=findings_text(_words([found[family]])))
     else:
         answer = prompt.phrase("no", family=spoken)
-    in_own_words = rng.random() < 0.4
-    question = _typed(f"{prompt.name}/{family}", rng) if in_own_words else _pick(prompt.questions, rng)
+    in_own_words = rng.random() < 0.6
+    question = _typed_presence(family, rng) if in_own_words else _pick(prompt.questions, rng)
     return Conversation((index,), prompt.name, question.format(family=spoken), answer)
 
 

@@ -22,6 +22,7 @@ FIELDS = {"level", "kind", "severity", "findings", "finding", "family", "appeara
 FIELDS |= {"sentence", "question", "options", "option", "letter", "first", "second", "region", "box", "count", "items"}
 FIELDS |= {"number", "kinds", "severities", "effects", "before", "item"}
 FIELDS |= {"golden", "text", "mark", "good", "bad"}  # `eval.asking`
+FIELDS |= {"word"}  # of the frames of `typed`
 
 
 def fields_of(text: str) -> list[str]:
@@ -61,7 +62,7 @@ def test_every_task_has_a_file() -> None:
     evaluation = "choice_text.v1 describe.v1 judge_description.v1 stimulus.v1"
     own = {*names.split(), "rate.v1", "rate_reference.v1", "reason.v1", *records.split(), *evaluation.split()}
     own |= {"rate_video.v1"}  # `mllm_iqa.video`, of models made for several frames
-    own |= {"typed.v2"}  # how people ask, in the training of `nano` alone
+    own |= {"typed.v2", "typed.v3"}  # how people ask, in training alone: that of the shipped `nano`, and of a next one
     assert set(prompt_names()) == own | published
     # What records do not use has no Chinese: off-topic questions, and what newer versions replace.
     assert set(prompt_names()) - set(prompt_names("zh")) == {
@@ -72,6 +73,7 @@ def test_every_task_has_a_file() -> None:
         "rate.v1",
         "rate_video.v1",
         "typed.v2",
+        "typed.v3",
         *published,
         *evaluation.split(),
     }

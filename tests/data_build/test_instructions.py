@@ -38,13 +38,24 @@ BLURRED: Findings = (("gaussian blur", 4),)
 TWICE: Findings = (("JPEG compression", 5), ("underexposure", 2))
 
 
+# What people ask for in words of their own.
+TYPED = (
+    *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1", "reason.v1", "chat.v1"),
+    *(f"presence.v1/{family}" for family in FAMILIES),
+)
+
+
 def judged(mos: float = 3.0, findings: Findings | None = (), grey: int = 120) -> Judged:
     return Judged(np.full((32, 32, 3), grey, np.uint8), findings, mos)
 
 
 def as_typed(key: str) -> set[str]:
     """Every way in which a wording of people's own may be spelled."""
-    wordings = load_prompt("typed.v2").wordings(key)
+    typed = load_prompt("typed.v3")
+    wordings = [*typed.wordings(key)]
+    for frame in ("is", "has") if key.startswith("presence.v1/") else ():
+        words = typed.wordings(f"{key}/{frame}")
+        wordings += [f.format(word=w) for f in typed.wordings(f"presence.v1/{frame}") for w in words]
     return {w for q in wordings for w in (q, q.lower(), q.rstrip(".?!"), q.lower().rstrip(".?!"))}
 
 
@@ -490,7 +501,7 @@ def grammar() -> tuple[re.Pattern[str], re.Pattern[str]]:
     }
     fields["appearance"] = template(looks["sentence"][0], fields)
     questions = {template(q, fields) for p in prompts for q in p.questions}
-    questions |= {re.escape(q) for key in load_prompt("typed.v2").phrases for q in as_typed(key)}
+    questions |= {re.escape(q) for key in TYPED for q in as_typed(key)}
     pieces = {template(w, fields) for p in prompts for words in p.phrases.values() for w in words}
     pieces |= {template(p.answer_prefix, fields) for p in prompts if p.answer_prefix}
     pieces.add(" " + fields["findings"])
@@ -565,18 +576,25 @@ def test_people_type_without_capitals_and_marks() -> None:
 
 
 def test_no_question_in_other_words_has_two_answers() -> None:
-    prompt = load_prompt("typed.v2")
-    typed = [question for wordings in prompt.phrases.values() for question in wordings]
-    known = [
-        question
-        for name in ("rate.v1", "distortion.v1", "compare.v1", "chat.v1")
-        for question in load_prompt(name).questions
+    typed = {key: {spelled(q) for q in as_typed(key)} for key in TYPED}
+    for name in ("rate.v1", "distortion.v1", "compare.v1", "chat.v1"):
+        typed[f"{name} itself"] = {spelled(q) for q in load_prompt(name).questions}
+    for (a, one), (b, other) in itertools.combinations(typed.items(), 2):
+        assert not one & other, (a, b)
+    frames = {*("presence.v1/is", "presence.v1/has"), *(f"{key}/{f}" for key in TYPED[6:] for f in ("is", "has"))}
+    assert set(load_prompt("typed.v3").phrases) == {*TYPED, *frames}
+    words = [
+        w
+        for family in FAMILIES
+        for f in ("is", "has")
+        for w in load_prompt("typed.v3").wordings(f"presence.v1/{family}/{f}")
     ]
-    assert len({spelled(q) for q in (*typed, *known)}) == len(typed) + len(known)
-    assert set(prompt.phrases) == {
-        *("rate.v1", "distortion.v1", "compare.v1", "appearance.v1", "reason.v1", "chat.v1"),
-        *(f"presence.v1/{family}" for family in FAMILIES),
-    }
+    assert len(words) == len(set(words))
+
+
+def test_no_wording_stands_twice() -> None:
+    typed = [spelled(q) for key in TYPED for q in load_prompt("typed.v3").wordings(key)]
+    assert len(typed) == len(set(typed))
 
 
 def test_the_canonical_question_is_asked_most() -> None:

@@ -24,7 +24,7 @@ PROMPTS = (
     "compare_reference.v1",
     "chat.v1",
     "effects.v1",
-    "typed.v2",
+    "typed.v3",
 )
 
 TRAINING_DATA = (

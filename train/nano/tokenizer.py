@@ -44,7 +44,7 @@ def corpus() -> list[str]:
     What people type of their own is left out: its many words would take the place of those that are always said.
     """
     texts = ["user\n", "assistant\n", "system\n"]
-    for name in sorted({*PROMPTS} - {"typed.v2"}):
+    for name in sorted({*PROMPTS} - {"typed.v3"}):
         prompt = load_prompt(name)
         texts += [*prompt.questions, prompt.answer_prefix, *itertools.chain(*prompt.phrases.values())]
     texts = [t.replace("{", " ").replace("}", " ") for t in texts]

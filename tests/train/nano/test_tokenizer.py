@@ -87,8 +87,9 @@ def test_the_corpus_holds_every_prompt_of_nano_but_what_people_type() -> None:
     for name in PROMPTS:
         prompt = load_prompt(name)
         questions = {q.replace("{", " ").replace("}", " ") for q in prompt.questions}
-        if name == "typed.v2":
-            assert not texts & {*questions, *(q for typed in prompt.phrases.values() for q in typed)}
+        if name == "typed.v3":
+            asked = [q for key, typed in prompt.phrases.items() if key.count("/") < 2 for q in typed]
+            assert not texts & {*questions, *asked}  # single words of a frame may stand there
         else:
             assert questions <= texts
 
