@@ -7,7 +7,7 @@ score the loss is KL to a soft label over the full vocabulary; on all other answ
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -357,7 +357,7 @@ def instruct(
     plan: LoopPlan,
     *,
     mix: Mix,
-    rates: Mapping[str, float],
+    vision_rate: float,
     seed: int,
     start: float = 0.0,
 ) -> Any:
@@ -370,7 +370,7 @@ def instruct(
         folder: of this stage's log and resumable state.
         plan: optimiser settings.
         mix: kinds of batches and their shares.
-        rates: learning rates relative to the plan's, by prefix of a parameter's name.
+        vision_rate: learning rate of the vision tower relative to the language model's.
         seed: of the batches.
         start: where in the bank to begin, in 0..1.
     """
@@ -394,8 +394,8 @@ def instruct(
         prefix = "photo" if len(batch.mos) else label_of(batch)
         return total, {f"{prefix}_{name}": value for name, value in parts.items()}
 
-    groups = parameter_groups(model, plan, rates)
-    settings: dict[str, object] = {"seed": seed, "mix": mix, "start": start, "rates": dict(rates)}
+    groups = parameter_groups(model, plan, slow=("model.visual",), factor=vision_rate)
+    settings: dict[str, object] = {"seed": seed, "mix": mix, "start": start, "vision_rate": vision_rate}
     settings |= {"starting weights": digest_of(model), "bank": plan_of(bank)}
     optimise(model, groups, make_batch, step_loss, plan, folder, settings)
     return model

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,18 +50,17 @@ def cosine_with_warmup(step: int, plan: LoopPlan) -> float:
 
 
 def parameter_groups(
-    model: nn.Module, plan: LoopPlan, rates: Mapping[str, float] | None = None
+    model: nn.Module, plan: LoopPlan, slow: tuple[str, ...] = (), factor: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Parameter groups: no weight decay on vectors, those that Muon is for marked so where the plan asks for it.
+    """Parameter groups: no weight decay on vectors; parameters named with a `slow` prefix at lr * factor.
 
-    `rates` are learning rates relative to the plan's, by prefix of a parameter's name; the longest prefix counts.
+    Those that Muon is for are marked so where the plan asks for it.
     """
-    prefixes = sorted(rates or {}, key=len, reverse=True)
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = plan.weight_decay if parameter.ndim > 1 else 0.0
-            rate = next((rates[prefix] for prefix in prefixes if rates and name.startswith(prefix)), 1.0)
+            rate = factor if name.startswith(slow) and slow else 1.0
             hidden = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
             groups.setdefault((decay, rate, hidden and plan.optimizer == "muon"), []).append(parameter)
     return [{"params": p, "weight_decay": d, "rate": rate, "muon": muon} for (d, rate, muon), p in groups.items()]

@@ -28,15 +28,6 @@ class StagePlan(BaseModel):
         return LoopPlan(**self.model_dump())
 
 
-class GrowPlan(BaseModel):
-    """Which blocks and layers, from 0, to copy before training goes on; see `grow.grown`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    vision: tuple[int, ...] = ()
-    language: tuple[int, ...] = ()
-
-
 class NanoRecipe(BaseModel):
     """A run: which data, which stages, where the result goes.
 
@@ -50,7 +41,6 @@ class NanoRecipe(BaseModel):
         max_pixels: default pixel budget of one picture, written into the card.
         start: checkpoint folder whose model goes on with the last stage, instead of the first two stages; of several,
             the mean of their weights (stochastic weight averaging, Izmailov et al. 2018).
-        grow: blocks that the model is given before it goes on; only with `start`.
         vision, instruct, whole: the three stages.
     """
 
@@ -67,7 +57,6 @@ class NanoRecipe(BaseModel):
     assumed_std: float = Field(gt=0, default=0.5)
     max_pixels: int = Field(ge=1024)
     start: tuple[Path, ...] = ()
-    grow: GrowPlan | None = None
     vision: StagePlan | None = None
     instruct: StagePlan | None = None
     whole: StagePlan
@@ -83,6 +72,4 @@ class NanoRecipe(BaseModel):
         neither = self.vision is None and self.instruct is None
         if not (neither if self.start else both):
             raise ValueError("either start, or both vision and instruct, must be given")
-        if self.grow is not None and not self.start:
-            raise ValueError("grow needs start: only a trained model is grown")
         return self

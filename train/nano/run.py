@@ -13,16 +13,11 @@ from mllm_iqa.checkpoints import read_card, verify
 from mllm_iqa.errors import DataError
 
 from .checkpoint import write_checkpoint
-from .grow import grown
 from .instruct import CROPS_FIRST, WHOLE_PICTURES, instruct
 from .model import build_nano
 from .pretrain_vision import load_tower, pretrain
 from .recipe import NanoRecipe
 from .tokenizer import build_tokenizer
-
-VISION = "model.visual."
-NEW_RATE = 3.0
-"""Learning rate of blocks that begin as nothing, relative to the others: they have farther to go."""
 
 
 def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
@@ -30,9 +25,6 @@ def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     model, tokenizer = _mean_of(recipe.start) if recipe.start else _trained_on_crops(recipe)
-    new: tuple[str, ...] = ()
-    if recipe.grow is not None:
-        model, new = grown(model, recipe.grow.vision, recipe.grow.language)
     instruct(
         model,
         recipe.bank,
@@ -40,7 +32,7 @@ def train_nano(recipe: NanoRecipe, recipe_name: str) -> Path:
         recipe.output / "whole",
         recipe.whole.loop_plan(),
         mix=WHOLE_PICTURES,
-        rates={VISION: 0.6} | dict.fromkeys(new, NEW_RATE),
+        vision_rate=0.6,
         seed=recipe.seed + 1,
         start=0.5,  # stage 2 began at the start of the bank
     )
@@ -63,11 +55,7 @@ def described(recipe: NanoRecipe) -> str:
         return stages
     cards = [(folder, read_card(folder)) for folder in recipe.start]
     names = [folder.name if card is None else f"{card.name} {card.version}" for folder, card in cards]
-    start = f"{stages}, from {'the mean of ' if len(names) > 1 else ''}{', '.join(names)}"
-    if recipe.grow is None:
-        return start
-    blocks, layers = len(recipe.grow.vision), len(recipe.grow.language)
-    return f"{start}, grown by {blocks} vision blocks and {layers} language layers"
+    return f"{stages}, from {'the mean of ' if len(names) > 1 else ''}{', '.join(names)}"
 
 
 def _trained_on_crops(recipe: NanoRecipe) -> tuple[Any, PreTrainedTokenizerBase]:
@@ -92,7 +80,7 @@ def _trained_on_crops(recipe: NanoRecipe) -> tuple[Any, PreTrainedTokenizerBase]
         recipe.output / "instruct",
         recipe.instruct.loop_plan(),
         mix=CROPS_FIRST,
-        rates={VISION: 0.3},
+        vision_rate=0.3,
         seed=recipe.seed,
     )
     return model, tokenizer

@@ -153,20 +153,6 @@ def test_a_run_goes_on_from_the_mean_of_several_checkpoints(
     assert moved < 0.005, "two steps of 1e-3 at most, from the mean"
 
 
-def test_a_model_is_grown_before_it_goes_on(checkpoint: Path, recipe: NanoRecipe, tmp_path: Path) -> None:
-    went_on = {"start": checkpoint, "output": tmp_path / "run", "vision": None, "instruct": None}
-    went_on |= {"grow": {"vision": [6], "language": [2, 3]}}
-    out = train_nano(NanoRecipe.model_validate(recipe.model_dump() | went_on), "larger.yaml")
-    made = read_card(out)
-    assert made is not None
-    assert made.recipe.endswith("from miniature 0, grown by 1 vision blocks and 2 language layers")
-    weights = load_file(out / "model.safetensors")
-    # Zero at the beginning; after two steps no longer.
-    for name in ("visual.blocks.7.mlp.linear_fc2", "language_model.layers.3.mlp.down_proj"):
-        assert weights[f"model.{name}.weight"].any()
-    assert Assistant.load(str(out), device="cpu").score(np.zeros((64, 64, 3), np.uint8)).model == "miniature 0"
-
-
 def test_the_checkpoint_scores_and_explains_a_picture(checkpoint: Path) -> None:
     assistant = Assistant.load(str(checkpoint), device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)

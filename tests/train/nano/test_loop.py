@@ -122,29 +122,29 @@ def test_the_rate_rises_then_falls() -> None:
 # Parameter groups
 
 
-def test_vectors_have_no_weight_decay_and_the_longest_prefix_gives_the_rate() -> None:
+def test_vectors_have_no_weight_decay_and_slow_parts_their_own_rate() -> None:
     model = new_model()
     names = {id(p): n for n, p in model.named_parameters()}
     model[0].bias.requires_grad_(False)  # type: ignore[union-attr]
-    groups = parameter_groups(model, PLAN, rates={"0.": 0.1, "1.": 0.3, "1.b": 0.2})
+    groups = parameter_groups(model, PLAN, slow=("0.", "1."), factor=0.1)
     found = {names[id(p)]: (g["weight_decay"], g["rate"]) for g in groups for p in g["params"]}
     assert found == {
         "0.weight": (0.05, 0.1),
-        "1.weight": (0.0, 0.3),
-        "1.bias": (0.0, 0.2),
+        "1.weight": (0.0, 0.1),
+        "1.bias": (0.0, 0.1),
         "2.weight": (0.05, 1.0),
         "2.bias": (0.0, 1.0),
     }
     assert sum(len(g["params"]) for g in groups) == len(found)
 
 
-def test_without_rates_all_have_the_full_one() -> None:
-    assert {g["rate"] for g in parameter_groups(new_model(), PLAN)} == {1.0}
+def test_without_slow_parts_all_have_the_full_rate() -> None:
+    assert {g["rate"] for g in parameter_groups(new_model(), PLAN, factor=0.1)} == {1.0}
 
 
 def test_a_rate_of_zero_freezes_its_group(tmp_path: Path) -> None:
     model, before = new_model(), new_model().state_dict()
-    optimise(model, parameter_groups(model, PLAN, {"0.": 0.0}), make_batch, loss_on(model), PLAN, tmp_path, SETTINGS)
+    optimise(model, parameter_groups(model, PLAN, ("0.",), 0.0), make_batch, loss_on(model), PLAN, tmp_path, SETTINGS)
     moved = {name: not torch.equal(value, before[name]) for name, value in model.state_dict().items()}
     assert moved == {name: not name.startswith("0.") for name in before}
 

@@ -62,7 +62,6 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("steps: 2", "steps: 0", "vision.steps: Input should be greater than 0"),
         ("steps: 4", "steps: 0", "whole.steps: Input should be greater than 0"),
         ("name: tiny", "name: tiny\nstart: nano", "either start, or both vision and instruct, must be given"),
-        ("name: tiny", "name: tiny\ngrow: {{vision: [0]}}", "grow needs start: only a trained model is grown"),
         ("vision: {{", "whole: {{", "either start, or both vision and instruct, must be given"),
         ("steps: 3", "steps: many", "instruct.steps: Input should be a valid integer"),
         ("learning_rate: 1.0e-3", "learning_rate: -1", "vision.learning_rate: Input should be greater than 0"),
